@@ -183,7 +183,8 @@ impl Folder {
     pub fn replace_with_mode(&self, name: &str, bytes: &[u8], mode: u32) -> Result<(), DurableError> {
         let path = self.path.join(name);
         let temporary = format!(".{name}.{}.new", std::process::id());
-        let written = self.write_new(&temporary, bytes, mode).and_then(|()| self.dir.rename(&temporary, &self.dir, name));
+        let written =
+            self.write_new(&temporary, bytes, mode).and_then(|()| self.dir.rename(&temporary, &self.dir, name));
         if let Err(error) = written {
             // Nothing depends on the leftover; the error that matters is the first one.
             let _ = self.dir.remove_file(&temporary);
@@ -259,7 +260,8 @@ pub fn sync_dir(dir: &Dir) -> std::io::Result<()> {
 fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), DurableError> {
     let us = rustix::process::geteuid().as_raw();
     let owner = metadata.uid();
-    let untrusted = |problem: String, remedy: String| Err(DurableError::Untrusted { path: path.to_owned(), problem, remedy });
+    let untrusted =
+        |problem: String, remedy: String| Err(DurableError::Untrusted { path: path.to_owned(), problem, remedy });
     if metadata.is_symlink() {
         return untrusted("is a symbolic link".to_owned(), "put the file itself there".to_owned());
     }
@@ -268,7 +270,10 @@ fn check_owner(path: &Path, metadata: &Metadata) -> Result<(), DurableError> {
     }
     if metadata.mode() & 0o022 != 0 {
         let mode = metadata.mode() & 0o7777;
-        return untrusted(format!("can be written by others (mode {mode:04o})"), format!("run `chmod go-w {}`", path.display()));
+        return untrusted(
+            format!("can be written by others (mode {mode:04o})"),
+            format!("run `chmod go-w {}`", path.display()),
+        );
     }
     Ok(())
 }

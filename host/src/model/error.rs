@@ -152,7 +152,12 @@ impl GuestError {
     /// A refusal by policy.
     #[must_use]
     pub fn denied(denial: Denial) -> Self {
-        let message = format!("{} on {} is not permitted (record {})", denial.action, super::escape(&denial.resource), denial.record);
+        let message = format!(
+            "{} on {} is not permitted (record {})",
+            denial.action,
+            super::escape(&denial.resource),
+            denial.record
+        );
         Self { code: ErrorCode::Denied, message, denial: Some(denial) }
     }
 }

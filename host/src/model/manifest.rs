@@ -114,8 +114,8 @@ impl Manifest {
     /// # Errors
     /// When it is not TOML, has an unknown key, lacks one, or a value is out of bounds.
     pub fn from_toml(text: &str) -> Result<Self, InvalidManifest> {
-        let manifest: Self =
-            toml::from_str(text).map_err(|error| InvalidManifest::Shape(error.to_string().trim_end().replace('\n', " · ")))?;
+        let manifest: Self = toml::from_str(text)
+            .map_err(|error| InvalidManifest::Shape(error.to_string().trim_end().replace('\n', " · ")))?;
         manifest.checked()
     }
 
@@ -127,7 +127,8 @@ impl Manifest {
         if bytes.len() > LARGEST {
             return Err(InvalidManifest::Shape(format!("it is longer than {LARGEST} bytes")));
         }
-        let manifest: Self = serde_json::from_slice(bytes).map_err(|error| InvalidManifest::Shape(super::escape(&error.to_string())))?;
+        let manifest: Self =
+            serde_json::from_slice(bytes).map_err(|error| InvalidManifest::Shape(super::escape(&error.to_string())))?;
         manifest.checked()
     }
 
@@ -146,7 +147,10 @@ impl Manifest {
     fn checked(self) -> Result<Self, InvalidManifest> {
         let wrong = |key: &str, problem: String| Err(InvalidManifest::Value { key: key.to_owned(), problem });
         let semver: Vec<&str> = self.version.splitn(3, '.').collect();
-        if semver.len() != 3 || self.version.len() > 64 || !self.version.bytes().all(|b| b.is_ascii_alphanumeric() || b".-+".contains(&b)) {
+        if semver.len() != 3
+            || self.version.len() > 64
+            || !self.version.bytes().all(|b| b.is_ascii_alphanumeric() || b".-+".contains(&b))
+        {
             return wrong("version", "is not a semantic version like 1.4.0".to_owned());
         }
         if self.release == 0 || self.release > u64::from(u32::MAX) {
@@ -161,10 +165,18 @@ impl Manifest {
         if let Some(unknown) = self.capabilities.iter().find(|word| Interface::from_word(word).is_none()) {
             let known: Vec<&str> = Interface::ALL.iter().map(|interface| interface.word()).collect();
             let shown = super::escape_to(unknown, 64);
-            return wrong("capabilities", format!("names `{shown}`, which this host does not offer; it offers {}", known.join(", ")));
+            return wrong(
+                "capabilities",
+                format!("names `{shown}`, which this host does not offer; it offers {}", known.join(", ")),
+            );
         }
-        if let Some((role, kind)) = self.roles.iter().find(|(_, kind)| !ResourceKind::ALL.iter().any(|known| known.word() == kind.as_str())) {
-            return wrong("roles", format!("gives `{role}` the kind `{}`, which this host does not have", super::escape_to(kind, 64)));
+        if let Some((role, kind)) =
+            self.roles.iter().find(|(_, kind)| !ResourceKind::ALL.iter().any(|known| known.word() == kind.as_str()))
+        {
+            return wrong(
+                "roles",
+                format!("gives `{role}` the kind `{}`, which this host does not have", super::escape_to(kind, 64)),
+            );
         }
         for (name, parameter) in &self.parameters {
             if parameter.default.as_ref().is_some_and(|value| !parameter.kind.fits(value)) {
@@ -179,11 +191,14 @@ impl Manifest {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "publisher = 'guardian'\nname = 'service_crashed'\nversion = '0.1.0'\nrelease = 1\ndescription = 'd'\n";
+    const GOOD: &str =
+        "publisher = 'guardian'\nname = 'service_crashed'\nversion = '0.1.0'\nrelease = 1\ndescription = 'd'\n";
 
     #[test]
     fn toml_and_json_agree() {
-        let manifest = Manifest::from_toml(&format!("{GOOD}capabilities = ['service', 'log']\nroles = {{ target = 'service' }}")).unwrap();
+        let manifest =
+            Manifest::from_toml(&format!("{GOOD}capabilities = ['service', 'log']\nroles = {{ target = 'service' }}"))
+                .unwrap();
         assert_eq!(Manifest::from_json(&manifest.to_json()), Ok(manifest));
     }
 

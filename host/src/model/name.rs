@@ -29,8 +29,7 @@ impl InvalidName {
     }
 }
 
-const NAME_RULE: &str =
-    "use 1 to 64 lower-case letters, digits, `_` or `-`, starting with a letter or a digit";
+const NAME_RULE: &str = "use 1 to 64 lower-case letters, digits, `_` or `-`, starting with a letter or a digit";
 
 /// One plain name: of a publisher, a playbook, a service, a group, a role.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -272,7 +271,11 @@ impl FromStr for RunId {
         let hex = |digits: &str| digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         match text.strip_prefix("r-") {
             Some(digits) if hex(digits) => Ok(Self(text.to_owned())),
-            _ => Err(InvalidName::new(text, "run", "a run is `r-` and sixteen hexadecimal digits; see `guardian audit list`")),
+            _ => Err(InvalidName::new(
+                text,
+                "run",
+                "a run is `r-` and sixteen hexadecimal digits; see `guardian audit list`",
+            )),
         }
     }
 }
@@ -303,7 +306,21 @@ mod tests {
 
     #[test]
     fn names_that_smuggle_are_refused() {
-        for bad in ["", "-rf", "../x", "web; rm -rf", "Web", "wéb", "a.b", "a/b", "a::b", "a\"b", "a\0", "a\n", &"a".repeat(65)] {
+        for bad in [
+            "",
+            "-rf",
+            "../x",
+            "web; rm -rf",
+            "Web",
+            "wéb",
+            "a.b",
+            "a/b",
+            "a::b",
+            "a\"b",
+            "a\0",
+            "a\n",
+            &"a".repeat(65),
+        ] {
             assert!(bad.parse::<Name>().is_err(), "{bad:?}");
         }
         for good in ["web", "a", "0", "service_crashed", "acme-sre", &"a".repeat(64)] {

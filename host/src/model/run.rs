@@ -84,9 +84,10 @@ impl RunState {
             (Self::Executing, E::Broke) | (Self::Checking, E::CheckFailed) => Some(Self::NotHealed),
             (Self::Checking, E::CheckHeld) => Some(Self::Healed),
             (Self::Executing | Self::Checking, E::LostTrack) => Some(Self::Indeterminate),
-            (Self::Requested | Self::Admitted | Self::Executing | Self::Checking | Self::AwaitingApproval, E::TrailLost) => {
-                Some(Self::AuditUnavailable)
-            }
+            (
+                Self::Requested | Self::Admitted | Self::Executing | Self::Checking | Self::AwaitingApproval,
+                E::TrailLost,
+            ) => Some(Self::AuditUnavailable),
             _ => None,
         }
     }

@@ -235,10 +235,14 @@ impl Verb {
     pub const fn class(self) -> EffectClass {
         match self {
             Self::Service(ServiceVerb::Start | ServiceVerb::Stop) => EffectClass::Reversible,
-            Self::Service(ServiceVerb::Restart | ServiceVerb::Reload | ServiceVerb::ResetFailed) => EffectClass::Transient,
-            Self::Service(ServiceVerb::Status) | Self::ProbeRun | Self::LogWrite | Self::ClockNow | Self::ClockSleep => {
-                EffectClass::Read
+            Self::Service(ServiceVerb::Restart | ServiceVerb::Reload | ServiceVerb::ResetFailed) => {
+                EffectClass::Transient
             }
+            Self::Service(ServiceVerb::Status)
+            | Self::ProbeRun
+            | Self::LogWrite
+            | Self::ClockNow
+            | Self::ClockSleep => EffectClass::Read,
         }
     }
 
@@ -257,7 +261,9 @@ impl Verb {
     pub fn groups(self) -> Vec<&'static str> {
         let mut groups = vec![self.class().word(), self.interface().word()];
         match self {
-            Self::Service(ServiceVerb::Start | ServiceVerb::Restart | ServiceVerb::ResetFailed) => groups.push("service.revive"),
+            Self::Service(ServiceVerb::Start | ServiceVerb::Restart | ServiceVerb::ResetFailed) => {
+                groups.push("service.revive")
+            }
             Self::LogWrite | Self::ClockNow | Self::ClockSleep => groups.push("basics"),
             Self::Service(_) | Self::ProbeRun => {}
         }
