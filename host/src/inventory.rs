@@ -2,8 +2,54 @@
 //!
 //! A playbook can name nothing that does not stand here. The file is read once, strictly: an unknown key, a missing unit
 //! or a value out of bounds refuses the start with the line and the nearest known name, because a typo in `healed` must
-//! not quietly mean "no check".
+//! not quietly mean "no check". `guardian.d/*.toml` may add resources, never settings, and never a name twice.
+//!
+//! Who can write these files decides what is healed and how, so a file or folder that others can write refuses the
+//! start, as sshd does. What this room does not do: touch any of the resources it names.
 
+mod duration;
+mod file;
+mod home;
+mod nearest;
 mod resource;
+mod settings;
+mod shape;
 
+pub use duration::parse_duration;
+pub use home::Home;
+pub use nearest::nearest;
 pub use resource::{Attempts, Check, CommandLine, Healed, Inventory, Look, Probe, Service, Supervisor};
+pub use settings::{AuditSettings, Configuration, DEFAULT_CONFIGURATION, SystemdSettings};
+
+use std::path::PathBuf;
+
+use crate::durable::DurableError;
+
+/// A configuration that cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// A file or folder cannot be read, or others can write it.
+    #[error(transparent)]
+    File(#[from] DurableError),
+    /// There is no Guardian home there.
+    #[error("there is no Guardian home at `{}`; run `guardian init --home {}`", .0.display(), .0.display())]
+    NoHome(PathBuf),
+    /// What a file says is wrong.
+    #[error("{}:{line}: {problem}", path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and how to mend it.
+        problem: String,
+    },
+    /// A resource is named that is not there.
+    #[error("there is no `{name}` in the inventory{hint}")]
+    Unknown {
+        /// As it was given, escaped.
+        name: String,
+        /// The nearest name, or how to list them.
+        hint: String,
+    },
+}

@@ -1,0 +1,76 @@
+//! Where everything lies: the operator's folder apart from the daemon's.
+//!
+//! `etc` (configuration, policy, trust) is the operator's and only read; `var` (keys, store, cache, trail, state) is
+//! Guardian's own. Keeping them apart is what lets a daemon run without the right to widen its own policy.
+
+use std::path::{Path, PathBuf};
+
+use crate::durable::Folder;
+
+use super::InventoryError;
+
+/// The two folders.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Home {
+    etc: PathBuf,
+    var: PathBuf,
+    root: Option<PathBuf>,
+}
+
+impl Home {
+    /// Both under one directory, as `--home DIR` says.
+    #[must_use]
+    pub fn at(root: &Path) -> Self {
+        Self { etc: root.join("etc"), var: root.join("var"), root: Some(root.to_owned()) }
+    }
+
+    /// Where a machine-wide installation keeps them.
+    #[must_use]
+    pub fn of_the_machine() -> Self {
+        Self { etc: "/etc/guardian".into(), var: "/var/lib/guardian".into(), root: None }
+    }
+
+    /// The operator's folder: `guardian.toml`, `guardian.d/`, `policy/`, `trust/`.
+    #[must_use]
+    pub fn etc(&self) -> &Path {
+        &self.etc
+    }
+
+    /// Guardian's own folder: `keys/`, `store/`, `cache/`, `audit/`, `state/`.
+    #[must_use]
+    pub fn var(&self) -> &Path {
+        &self.var
+    }
+
+    /// The flag that leads back here, for the commands that messages suggest: ` --home DIR`, or nothing.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.root.as_ref().map_or_else(String::new, |root| format!(" --home {}", root.display()))
+    }
+
+    /// Opens the operator's folder.
+    ///
+    /// # Errors
+    /// When there is no home there.
+    pub fn open_etc(&self) -> Result<Folder, InventoryError> {
+        self.open(&self.etc)
+    }
+
+    /// Opens Guardian's own folder.
+    ///
+    /// # Errors
+    /// When there is no home there.
+    pub fn open_var(&self) -> Result<Folder, InventoryError> {
+        self.open(&self.var)
+    }
+
+    fn open(&self, path: &Path) -> Result<Folder, InventoryError> {
+        Folder::open(path).map_err(|error| {
+            if error.is_not_found() {
+                InventoryError::NoHome(self.root.clone().unwrap_or_else(|| path.to_owned()))
+            } else {
+                error.into()
+            }
+        })
+    }
+}

@@ -1,0 +1,270 @@
+//! The whole configuration, read and checked.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::durable::Folder;
+use crate::model::{Limits, Name, PlaybookId, ResourceKind, ResourceName};
+
+use super::resource::Inventory;
+use super::{InventoryError, file, nearest};
+
+/// What `guardian init` writes: every setting at its default, with its reason.
+pub const DEFAULT_CONFIGURATION: &str = include_str!("default.toml");
+
+/// The largest configuration file that is read: a thousand resources fit ten times.
+const LARGEST_FILE: u64 = 4 * 1024 * 1024;
+
+/// Everything that `guardian.toml` and `guardian.d/` say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Configuration {
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[audit]`.
+    pub audit: AuditSettings,
+    /// `[systemd]`.
+    pub systemd: SystemdSettings,
+    /// The resources.
+    pub inventory: Inventory,
+    /// `[playbook."publisher/name"] bind = { role = "name" }`.
+    pub bindings: BTreeMap<PlaybookId, BTreeMap<Name, String>>,
+}
+
+/// `[audit]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditSettings {
+    /// Size of one segment file, in bytes.
+    pub segment_bytes: u64,
+    /// What is kept back for running runs when the disk is full, in bytes.
+    pub reserve_bytes: u64,
+    /// How long a second writer waits for the first.
+    pub wait: Duration,
+}
+
+impl Default for AuditSettings {
+    fn default() -> Self {
+        Self {
+            // Large enough that a busy day needs a handful of files, small enough to be prepared in the background.
+            segment_bytes: 64 * 1024 * 1024,
+            // Eight runs at their largest: a thousand calls, two records of about 1 KiB each.
+            reserve_bytes: 16 * 1024 * 1024,
+            // A run takes seconds; a person waits that long before wondering.
+            wait: Duration::from_secs(10),
+        }
+    }
+}
+
+/// `[systemd]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemdSettings {
+    /// The D-Bus address of the system bus.
+    pub bus: String,
+}
+
+impl Default for SystemdSettings {
+    fn default() -> Self {
+        Self { bus: "unix:path=/run/dbus/system_bus_socket".to_owned() }
+    }
+}
+
+impl Configuration {
+    /// Reads `guardian.toml` and `guardian.d/*.toml` in the operator's folder.
+    ///
+    /// # Errors
+    /// When a file cannot be read, can be written by others, or says something that is not understood.
+    pub fn load(etc: &Folder) -> Result<Self, InventoryError> {
+        etc.trusted()?;
+        etc.trusted_file("guardian.toml")?;
+        let text = Self::text(etc, "guardian.toml")?;
+        let mut configuration = file::read_main(&etc.path().join("guardian.toml"), &text)?;
+        let more = match etc.sub("guardian.d") {
+            Ok(folder) => folder,
+            Err(error) if error.is_not_found() => return configuration.checked(etc),
+            Err(error) => return Err(error.into()),
+        };
+        more.trusted()?;
+        for name in more.names()?.into_iter().filter(|name| name.ends_with(".toml")) {
+            more.trusted_file(&name)?;
+            let text = Self::text(&more, &name)?;
+            file::read_more(&more.path().join(&name), &text, &mut configuration)?;
+        }
+        configuration.checked(etc)
+    }
+
+    /// Reads one text as a whole configuration, as for `guardian.toml`; `path` is for messages.
+    ///
+    /// # Errors
+    /// When it says something that is not understood.
+    pub fn parse(path: &std::path::Path, text: &str) -> Result<Self, InventoryError> {
+        file::read_main(path, text)
+    }
+
+    fn text(folder: &Folder, name: &str) -> Result<String, InventoryError> {
+        let bytes = folder.read_bounded(name, LARGEST_FILE)?;
+        String::from_utf8(bytes).map_err(|error| {
+            let before = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+            let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+            InventoryError::Content { path: folder.path().join(name), line, problem: "is not UTF-8 text".to_owned() }
+        })
+    }
+
+    /// What can only be checked when every file has been read: names that point at each other.
+    fn checked(self, etc: &Folder) -> Result<Self, InventoryError> {
+        for (name, probe) in &self.inventory.probes {
+            if let Some(of) = &probe.of
+                && !self.inventory.has(of)
+            {
+                let problem = format!("probe `{name}` is `of` `{of}`, which is not in the inventory");
+                return Err(InventoryError::Content { path: etc.path().join("guardian.toml"), line: 1, problem });
+            }
+        }
+        Ok(self)
+    }
+}
+
+impl Inventory {
+    /// Every resource a playbook can name, in order.
+    #[must_use]
+    pub fn names(&self) -> Vec<ResourceName> {
+        let services = self.services.iter().map(|(name, service)| (ResourceName::service(name), service));
+        let mut names = vec![ResourceName::this_run()];
+        for (name, service) in services {
+            names.extend(service.check.is_some().then(|| name.check_of()).flatten());
+            names.push(name);
+        }
+        names.extend(self.probes.keys().filter_map(|name| ResourceName::new(ResourceKind::Probe, name.as_str()).ok()));
+        names
+    }
+
+    /// Whether it is there.
+    #[must_use]
+    pub fn has(&self, resource: &ResourceName) -> bool {
+        let plain = |name: &str| name.parse::<Name>().ok();
+        match resource.kind() {
+            ResourceKind::Service => plain(resource.name()).is_some_and(|name| self.services.contains_key(&name)),
+            ResourceKind::Probe => self.check(resource).is_some(),
+            ResourceKind::Run => *resource == ResourceName::this_run(),
+        }
+    }
+
+    /// How to look at a probe, or at the check of a service.
+    #[must_use]
+    pub fn check(&self, probe: &ResourceName) -> Option<&super::Check> {
+        match probe.name().strip_prefix("service.") {
+            Some(service) => self.services.get(&service.parse::<Name>().ok()?)?.check.as_ref(),
+            None => self.probes.get(&probe.name().parse::<Name>().ok()?).map(|probe| &probe.check),
+        }
+    }
+
+    /// What a resource belongs to: itself, or for a check and a probe with `of` that resource.
+    #[must_use]
+    pub fn target_of(&self, resource: &ResourceName) -> ResourceName {
+        let owner = match (resource.kind(), resource.name().strip_prefix("service.")) {
+            (ResourceKind::Probe, Some(service)) => ResourceName::new(ResourceKind::Service, service).ok(),
+            (ResourceKind::Probe, None) => resource
+                .name()
+                .parse::<Name>()
+                .ok()
+                .and_then(|name| self.probes.get(&name))
+                .and_then(|probe| probe.of.clone()),
+            (ResourceKind::Service | ResourceKind::Run, _) => None,
+        };
+        owner.unwrap_or_else(|| resource.clone())
+    }
+
+    /// The service of that resource name.
+    ///
+    /// # Errors
+    /// When there is none; the message has the nearest name.
+    pub fn service(&self, resource: &ResourceName) -> Result<&super::Service, InventoryError> {
+        let found = match resource.kind() {
+            ResourceKind::Service => resource.name().parse::<Name>().ok().and_then(|name| self.services.get(&name)),
+            ResourceKind::Probe | ResourceKind::Run => None,
+        };
+        found.ok_or_else(|| self.unknown(&resource.to_string()))
+    }
+
+    /// The error for a name that is not in the inventory, with the nearest that is.
+    #[must_use]
+    pub fn unknown(&self, given: &str) -> InventoryError {
+        let names: Vec<String> = self.names().iter().map(ToString::to_string).collect();
+        let hint = nearest(given, names.iter().map(String::as_str)).map_or_else(
+            || "; `guardian status` lists what is there".to_owned(),
+            |name| format!("; did you mean `{name}`?"),
+        );
+        InventoryError::Unknown { name: crate::model::escape(given), hint }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Configuration, InventoryError> {
+        Configuration::parse(std::path::Path::new("guardian.toml"), text)
+    }
+
+    #[test]
+    fn the_default_file_is_the_default() {
+        assert_eq!(parse(DEFAULT_CONFIGURATION).unwrap(), Configuration::default());
+    }
+
+    #[test]
+    fn the_example_of_the_documentation_is_read() {
+        let text = r#"
+            [service.web]
+            unit   = "nginx.service"
+            groups = ["front"]
+            check  = { http = "http://127.0.0.1/healthz", every = "1s", timeout = "800ms", fail_after = 3 }
+            heal   = ["guardian/service_crashed"]
+            healed = { successes = 3, grace = "5s", deadline = "30s" }
+            limits = { attempts = 3, per = "10m", cooldown = "20s" }
+        "#;
+        let configuration = parse(text).unwrap();
+        let web: ResourceName = "service.web".parse().unwrap();
+        assert!(configuration.inventory.has(&web));
+        let check = web.check_of().unwrap();
+        assert!(configuration.inventory.has(&check));
+        assert_eq!(configuration.inventory.target_of(&check), web);
+        assert_eq!(configuration.inventory.service(&web).unwrap().healed.grace, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn each_mistake_is_named_with_its_line() {
+        for (text, line, words) in [
+            ("[service.web]\nunit = 'a.service'\nchekc = {}", 3, "did you mean `check`"),
+            ("[servcie.web]\nunit = 'a.service'", 1, "did you mean `service`"),
+            ("[service.web]", 1, "unit"),
+            ("[service.web]\nunit = 'a.service'\ncommand = ['/bin/x']", 1, "both"),
+            ("[service.web]\ncommand = ['x']", 2, "absolute"),
+            ("[service.web]\ncommand = []", 2, "program"),
+            ("[service.Web]\nunit = 'a.service'", 1, "lower-case"),
+            ("[service.web]\nunit = 'a.service'\ncheck = { tcp = '127.0.0.1:80', timeout = '5' }", 3, "unit"),
+            (
+                "[service.web]\nunit = 'a.service'\ncheck = { tcp = '127.0.0.1:80', http = 'http://x/' }",
+                3,
+                "exactly one",
+            ),
+            ("[service.web]\nunit = 'a.service'\ncheck = { http = 'https://x/' }", 3, "http://"),
+            ("[limits]\nrun_seconds = 0", 2, "at least 1"),
+            ("[limits]\nrun_secnds = 1", 2, "run_seconds"),
+            ("[service.web]\nunit = 'a'", 2, ".service"),
+            ("a = = b", 1, ""),
+        ] {
+            match parse(text).unwrap_err() {
+                InventoryError::Content { line: found, problem, .. } => {
+                    assert!(problem.contains(words) && !problem.contains('\n'), "{text}: {problem}");
+                    assert_eq!(found, line, "{text}: {problem}");
+                }
+                other => panic!("{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_names_get_the_nearest() {
+        let configuration = parse("[service.web]\nunit = 'a.service'").unwrap();
+        let error = configuration.inventory.unknown("service.wbe").to_string();
+        assert!(error.contains("did you mean `service.web`"), "{error}");
+    }
+}
