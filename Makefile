@@ -1,0 +1,46 @@
+# The README's two commands are `make demo` and `make test`; both install what they need on Debian or Ubuntu with Rust.
+# Targets outside the checkout survive it: set CARGO_TARGET_DIR to choose where.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+CARGO_TARGET_DIR ?= $(HOME)/.cache/guardian/target
+export CARGO_TARGET_DIR
+GUARDIAN := $(CARGO_TARGET_DIR)/debug/guardian
+PLAYBOOKS := $(CARGO_TARGET_DIR)/playbooks
+
+.PHONY: demo test lint bench nightly playbooks binary
+
+binary:
+	cargo build --locked --workspace --bins
+
+playbooks: binary
+	./scripts/guest-toolchain
+	mkdir -p $(PLAYBOOKS)
+	$(GUARDIAN) playbook build playbooks/service_crashed --out $(PLAYBOOKS)
+	$(GUARDIAN) playbook build playbooks/hostile --out $(PLAYBOOKS)
+
+demo: playbooks
+	$(GUARDIAN) demo --playbooks $(PLAYBOOKS)
+
+test: playbooks
+	./scripts/test-packages
+	./scripts/cargo-tool cargo-nextest
+	GUARDIAN_BIN=$(GUARDIAN) GUARDIAN_PLAYBOOKS=$(PLAYBOOKS) cargo nextest run --locked --workspace
+	cargo test --locked --doc -p guardian -p guardian-sdk
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --workspace --exclude guardian-tests
+	./scripts/cargo-tool cargo-deny
+	cargo deny --locked check bans licenses sources
+
+bench: playbooks
+	./scripts/bench-packages
+	cargo build --locked --release -p guardian --bin guardian
+	GUARDIAN_PLAYBOOKS=$(PLAYBOOKS) cargo bench --locked -p guardian --bench ratios
+
+# What takes longer than a person waits for: many more crashes and random policy sets than `make test`.
+nightly: playbooks
+	./scripts/test-packages
+	GUARDIAN_MORE=10 GUARDIAN_BIN=$(GUARDIAN) GUARDIAN_PLAYBOOKS=$(PLAYBOOKS) cargo nextest run --locked --workspace
