@@ -1,1 +1,3 @@
-//! x
+//! One test binary: every room's story, told against the real parts.
+
+mod structure;

@@ -228,6 +228,18 @@ impl Folder {
         }
     }
 
+    /// Removes an empty directory below this one, durably. One that is not there is no error.
+    ///
+    /// # Errors
+    /// When it cannot be removed.
+    pub fn remove_sub(&self, name: &str) -> Result<(), DurableError> {
+        match self.dir.remove_dir(name) {
+            Ok(()) => sync_dir(&self.dir).map_err(io("sync", &self.path)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(io("remove", self.path.join(name))(error)),
+        }
+    }
+
     /// Refuses the directory itself if somebody other than root and the user of this process can write it.
     ///
     /// # Errors

@@ -102,6 +102,8 @@ pub enum DenialCode {
     PolicyError,
     /// The playbook has spent its budget.
     Budget,
+    /// A person must approve first.
+    NeedsApproval,
 }
 
 impl DenialCode {
@@ -113,6 +115,7 @@ impl DenialCode {
             Self::Forbidden => "forbidden",
             Self::PolicyError => "policy-error",
             Self::Budget => "budget",
+            Self::NeedsApproval => "needs-approval",
         }
     }
 }
@@ -137,7 +140,7 @@ pub struct GuestError {
     pub code: ErrorCode,
     /// One line for people, without secrets.
     pub message: String,
-    /// Set exactly when the code is `denied`.
+    /// Set exactly when the code is `denied` or `needs-approval`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub denial: Option<Denial>,
 }
@@ -158,7 +161,8 @@ impl GuestError {
             super::escape(&denial.resource),
             denial.record
         );
-        Self { code: ErrorCode::Denied, message, denial: Some(denial) }
+        let code = if denial.code == DenialCode::NeedsApproval { ErrorCode::NeedsApproval } else { ErrorCode::Denied };
+        Self { code, message, denial: Some(denial) }
     }
 }
 

@@ -1,0 +1,113 @@
+//! What a terminal shows: colour only where a person looks, and nothing raw.
+//!
+//! Everything that was written by a guest, a manifest, a service or a file name goes through [`crate::model::escape`]
+//! before it comes here; this module adds the only control sequences that reach the terminal.
+
+use std::io::{IsTerminal as _, Write as _};
+
+/// A terminal, a pipe, or a JSON consumer.
+#[derive(Debug)]
+pub struct Screen {
+    colour: bool,
+    json: bool,
+}
+
+/// What a piece of text means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// It is as it should be.
+    Good,
+    /// It needs a look.
+    Warn,
+    /// It was refused, or did not work.
+    Bad,
+    /// It is beside the point.
+    Faint,
+    /// It heads a section.
+    Head,
+}
+
+impl Screen {
+    /// The screen of this process. Colour needs a terminal and no `NO_COLOR` (<https://no-color.org>).
+    #[must_use]
+    pub fn new(json: bool) -> Self {
+        let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Self { colour: wanted && !dumb && !json && std::io::stdout().is_terminal(), json }
+    }
+
+    /// Whether the caller wants JSON.
+    #[must_use]
+    pub const fn json(&self) -> bool {
+        self.json
+    }
+
+    /// The text in that tone.
+    #[must_use]
+    pub fn paint(&self, tone: Tone, text: &str) -> String {
+        if !self.colour {
+            return text.to_owned();
+        }
+        let code = match tone {
+            Tone::Good => "32",
+            Tone::Warn => "33",
+            Tone::Bad => "31",
+            Tone::Faint => "2",
+            Tone::Head => "1",
+        };
+        format!("\u{1b}[{code}m{text}\u{1b}[0m")
+    }
+
+    /// One line on standard output. A reader that went away (`| head`) is no error.
+    pub fn line(&self, text: &str) {
+        let _ = writeln!(std::io::stdout().lock(), "{text}");
+    }
+
+    /// One line for people, left out when JSON is wanted.
+    pub fn say(&self, text: &str) {
+        if !self.json {
+            self.line(text);
+        }
+    }
+
+    /// One JSON document: `{"guardian": 1, "kind": KIND, ...}`.
+    ///
+    /// # Errors
+    /// When the value cannot be written as JSON.
+    pub fn document(&self, kind: &str, value: &serde_json::Value) -> Result<(), serde_json::Error> {
+        let mut document = serde_json::Map::new();
+        document.insert("guardian".to_owned(), JSON_VERSION.into());
+        document.insert("kind".to_owned(), kind.into());
+        match value {
+            serde_json::Value::Object(fields) => document.extend(fields.clone()),
+            other => {
+                document.insert("items".to_owned(), other.clone());
+            }
+        }
+        self.line(&serde_json::to_string_pretty(&document)?);
+        Ok(())
+    }
+
+    /// Rows in columns as wide as their widest cell.
+    pub fn table(&self, head: &[&str], rows: &[Vec<String>]) {
+        let width = |column: usize| {
+            let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+            cells.chain(head.get(column).map(|cell| cell.len())).max().unwrap_or(0)
+        };
+        let line = |cells: Vec<&str>| {
+            let last = cells.len().saturating_sub(1);
+            let padded = cells.iter().enumerate().map(|(column, cell)| {
+                let gap = if column == last { 0 } else { width(column).saturating_sub(cell.chars().count()) + 2 };
+                format!("{cell}{}", " ".repeat(gap))
+            });
+            padded.collect::<String>()
+        };
+        self.say(&self.paint(Tone::Faint, &line(head.to_vec())));
+        for row in rows {
+            self.say(&line(row.iter().map(String::as_str).collect()));
+        }
+    }
+}
+
+/// The version of every `--json` shape; it rises when a field changes its meaning or goes away.
+pub const JSON_VERSION: u32 = 1;

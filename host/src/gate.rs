@@ -1,0 +1,351 @@
+//! The one choke point: decide, prepare the undo, write the intent, act, write the outcome.
+//!
+//! Every call of every guest comes through [`Gate::call`], and there is no other way to a hand: a hand takes a
+//! [`Permit`](crate::policy::Permit) and an [`Intent`](crate::audit::Intent), and only the policy and the trail can make
+//! those. This is the only room that names policy, audit and capability together.
+//!
+//! The order is the product. Policy decides before anything is spent (INVARIANT 2). A refusal is a value, recorded, and
+//! says no more than the guest may know (INVARIANT 3). What would put an effect back is on the disk before the intent,
+//! the intent is durable before the effect (INVARIANT 1), and the outcome follows it. A nonsense name, an unknown
+//! resource and a forbidden one look alike to the guest.
+//!
+//! What it does not do: retry anything (INVARIANT 9), judge a playbook as a whole (that is admission), or believe the
+//! guest about anything but what it asks for.
+
+mod ledger;
+mod transcript;
+mod undo;
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+pub use self::ledger::Ledger;
+pub use self::transcript::{Call, Passage, Transcript};
+pub use self::undo::{KeyedDigest, UndoJournal};
+
+use self::ledger::Reservation;
+use crate::audit::{AuditError, Body, IntentDraft, Trail};
+use crate::capability::{Deadline, Hands};
+use crate::model::{
+    Action, Clock, Denial, DenialCode, ErrorCode, GuestError, Incident, Limits, Outcome, PlaybookId, Reply, ResourceName,
+    RunId, escape_to,
+};
+use crate::policy::{Decision, Facts, Permit, PolicySet, Question, Used};
+
+/// How much of a guest's text a transcript shows.
+const SHOWN: usize = 120;
+
+/// What every gate of a site shares.
+#[derive(Clone)]
+pub struct Parts {
+    /// The operator's policy, as loaded when the run began.
+    pub policy: Arc<PolicySet>,
+    /// The trail, or one in memory for a plan.
+    pub trail: Arc<Trail>,
+    /// What acts: the real hands, or the simulated ones of a plan.
+    pub hands: Arc<dyn Hands>,
+    /// What calls under way have reserved.
+    pub ledger: Arc<Ledger>,
+    /// Where undo material is kept.
+    pub undo: Arc<UndoJournal>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The deadline of a call.
+    pub limits: Limits,
+}
+
+/// The gate of one run.
+pub struct Gate {
+    parts: Parts,
+    run: RunId,
+    playbook: PlaybookId,
+    incident: Incident,
+    labels: BTreeSet<String>,
+    deadline: Deadline,
+    step: u32,
+    transcript: Arc<Mutex<Transcript>>,
+    watcher: Box<dyn FnMut(&Call) + Send>,
+}
+
+/// A call that was refused so that the run must end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Halt {
+    /// The guest is told and goes on.
+    Guest(GuestError),
+    /// The host ends the run.
+    Stop(String),
+}
+
+/// How a call ended, before the transcript and the guest are told.
+struct Ended {
+    record: Option<u64>,
+    undo: Option<String>,
+    passage: Passage,
+    answer: Result<Reply, Halt>,
+}
+
+impl Gate {
+    /// The gate of `run`, for `playbook` and `incident`, until `deadline`. Each call is shown to `watcher` once it ended.
+    pub fn new(
+        parts: Parts,
+        run: RunId,
+        playbook: PlaybookId,
+        incident: Incident,
+        watcher: Box<dyn FnMut(&Call) + Send>,
+    ) -> Self {
+        let labels = incident.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let deadline = Deadline::after(parts.limits.run_time());
+        Self { parts, run, playbook, incident, labels, deadline, step: 0, transcript: Arc::default(), watcher }
+    }
+
+    /// What the gate has seen, also after the gate itself is gone.
+    #[must_use]
+    pub fn transcript(&self) -> Arc<Mutex<Transcript>> {
+        Arc::clone(&self.transcript)
+    }
+
+    /// One call of the guest.
+    ///
+    /// # Errors
+    /// [`Halt::Guest`] for everything the guest is told; [`Halt::Stop`] when the run must end.
+    pub fn call(&mut self, action: Action) -> Result<Reply, Halt> {
+        let begun = Instant::now();
+        self.step = self.step.saturating_add(1);
+        let step = self.step;
+        let (verb, resource) = (action.verb(), escape_to(&action.resource_as_given(), SHOWN));
+        let arguments = action.arguments().into_iter().map(|(key, value)| format!("{key}={}", escape_to(&value, SHOWN)));
+        let arguments = arguments.collect::<Vec<_>>().join(" ");
+        let ended = self.pass(action);
+        let call = Call {
+            step,
+            action: verb.id(),
+            resource,
+            class: verb.class(),
+            arguments,
+            record: ended.record,
+            undo: ended.undo,
+            passage: ended.passage,
+            micros: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+        };
+        (self.watcher)(&call);
+        self.note(|transcript| transcript.calls.push(call));
+        ended.answer
+    }
+
+    fn note(&self, write: impl FnOnce(&mut Transcript)) {
+        write(&mut self.transcript.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn pass(&self, action: Action) -> Ended {
+        let Ok(resource) = action.resource() else {
+            return self.deny(&action, DenialCode::NoPermit, Vec::new());
+        };
+        // INVARIANT 2: nothing is spent, prepared or written before this answer.
+        let (decision, reservation) = self.decide(&action, &resource);
+        match decision {
+            Decision::Permitted(permit) if action.verb().class().is_effect() => self.effect(permit, reservation),
+            Decision::Permitted(permit) => self.read(permit),
+            Decision::Denied(refusal) => self.deny(&action, refusal.code, refusal.policies),
+            Decision::NeedsApproval(needs) => {
+                let who = needs.approvers.iter().cloned().collect::<Vec<_>>().join(", ");
+                self.note(|transcript| transcript.approval = Some(format!("{} of {who}", needs.quorum)));
+                self.deny(&action, DenialCode::NeedsApproval, needs.policies)
+            }
+        }
+    }
+
+    fn decide(&self, action: &Action, resource: &ResourceName) -> (Decision, Option<Reservation>) {
+        let now = self.parts.clock.now();
+        let verb = action.verb();
+        let ask = |open: u64| {
+            let used = self.parts.trail.state(|state| state.used(&self.playbook, verb.id(), &resource.to_string(), now));
+            let facts = Facts {
+                now,
+                kind: self.incident.kind.clone(),
+                severity: self.incident.severity,
+                target: self.incident.target.clone(),
+                used: Used {
+                    m5: used.m5.saturating_add(open),
+                    h1: used.h1.saturating_add(open),
+                    d1: used.d1.saturating_add(open),
+                },
+                windows: BTreeSet::new(),
+                approvals: BTreeSet::new(),
+                labels: self.labels.clone(),
+            };
+            let question = Question { playbook: &self.playbook, action, resource, facts: &facts };
+            let decision = self.parts.policy.decide(&question);
+            let reserves = verb.class().is_effect() && matches!(decision, Decision::Permitted(_));
+            (decision, reserves)
+        };
+        if verb.class().is_effect() {
+            self.parts.ledger.decide((self.playbook.clone(), verb, resource.clone()), ask)
+        } else {
+            (ask(0).0, None)
+        }
+    }
+
+    /// INVARIANT 3: a denial is a value, recorded; the guest learns action, resource, code and record number.
+    fn deny(&self, action: &Action, code: DenialCode, policies: Vec<String>) -> Ended {
+        self.note(|transcript| transcript.denied += 1);
+        let arguments = action.arguments().into_iter().map(|(key, value)| (key.to_owned(), escape_to(&value, SHOWN)));
+        let resource = escape_to(&action.resource_as_given(), SHOWN);
+        let body = Body::Denied {
+            action: action.verb().id().to_owned(),
+            resource: resource.clone(),
+            arguments: arguments.collect(),
+            playbook: self.playbook.clone(),
+            code,
+            policies: policies.clone(),
+            count: 1,
+            until: self.parts.clock.now(),
+        };
+        match self.parts.trail.append_step(&self.run, self.step, body) {
+            Ok(record) => {
+                let denial = Denial { action: action.verb().id().to_owned(), resource, code, record };
+                Ended {
+                    record: Some(record),
+                    undo: None,
+                    passage: Passage::Denied { policies, code: code.word() },
+                    answer: Err(Halt::Guest(GuestError::denied(denial))),
+                }
+            }
+            Err(error) => self.not_recorded(&error),
+        }
+    }
+
+    /// The trail could not take the call: nothing was done, and the guest is told so.
+    fn not_recorded(&self, error: &AuditError) -> Ended {
+        let message = error.to_string();
+        if let AuditError::BudgetSpent { limit, .. } = error {
+            let limit = *limit;
+            self.note(|transcript| transcript.limit = Some(limit));
+            let answer = Err(Halt::Stop(limit.to_string()));
+            return Ended { record: None, undo: None, passage: Passage::NotRecorded { message }, answer };
+        }
+        self.note(|transcript| transcript.trail_lost = Some(message.clone()));
+        let told = GuestError::new(ErrorCode::AuditUnavailable, "the audit trail cannot take records; nothing was done");
+        Ended { record: None, undo: None, passage: Passage::NotRecorded { message }, answer: Err(Halt::Guest(told)) }
+    }
+
+    fn draft(&self, permit: &Permit) -> IntentDraft {
+        IntentDraft {
+            action: permit.action().clone(),
+            playbook: self.playbook.clone(),
+            class: permit.action().verb().class(),
+            policies: permit.policies().to_vec(),
+            key: String::new(),
+            undo: None,
+        }
+    }
+
+    fn read(&self, permit: Permit) -> Ended {
+        let begun = Instant::now();
+        let policies = permit.policies().to_vec();
+        let ticket = match self.parts.trail.begin_read(&self.run, self.step, self.draft(&permit)) {
+            Ok(ticket) => ticket,
+            Err(error) => return self.not_recorded(&error),
+        };
+        let record = ticket.seq();
+        let outcome = self.parts.hands.observe(permit, ticket, self.call_deadline());
+        self.finish(record, outcome, policies, None, begun)
+    }
+
+    fn effect(&self, permit: Permit, reservation: Option<Reservation>) -> Ended {
+        let begun = Instant::now();
+        let policies = permit.policies().to_vec();
+        let prepared = match self.parts.hands.prepare(&permit, self.call_deadline()) {
+            Ok(prepared) => prepared,
+            Err(error) => return self.not_prepared(&permit, error, policies, begun),
+        };
+        let undo = match prepared.undo().map(|material| self.keep(material)).transpose() {
+            Ok(undo) => undo,
+            Err(error) => return self.not_prepared(&permit, error, policies, begun),
+        };
+        let place = undo.as_ref().map(|undo| undo.reference.clone());
+        let mut draft = self.draft(&permit);
+        draft.key = format!("{}/{}", self.run, self.step);
+        draft.undo = undo;
+        // INVARIANT 1: when this returns, the intent survives the loss of power; if it does not, no hand is asked.
+        let intent = match self.parts.trail.begin(&self.run, self.step, draft) {
+            Ok(intent) => intent,
+            Err(error) => {
+                self.parts.undo.forget(&self.run, self.step);
+                return self.not_recorded(&error);
+            }
+        };
+        // From here on the durable intent itself is counted.
+        drop(reservation);
+        let record = intent.seq();
+        let outcome = self.parts.hands.perform(permit, prepared, intent, self.call_deadline());
+        self.finish(record, outcome, policies, place, begun)
+    }
+
+    /// The earlier of the call's own deadline and the run's.
+    fn call_deadline(&self) -> Deadline {
+        Deadline::after(self.parts.limits.call_time().min(self.deadline.remaining()))
+    }
+
+    fn keep(&self, material: &crate::capability::UndoMaterial) -> Result<crate::model::UndoReference, GuestError> {
+        let bytes = serde_json::to_vec(material).unwrap_or_default();
+        self.parts.undo.keep(&self.run, self.step, &material.kind, &bytes).map_err(|error| {
+            tracing::error!("undo material was not kept, so nothing was done: {error}");
+            GuestError::new(ErrorCode::Unavailable, "what would put this back cannot be kept; nothing was done")
+        })
+    }
+
+    /// Permitted, but it cannot be done: recorded as a call that failed before it had an effect.
+    fn not_prepared(&self, permit: &Permit, error: GuestError, policies: Vec<String>, begun: Instant) -> Ended {
+        match self.parts.trail.begin_read(&self.run, self.step, self.draft(permit)) {
+            Ok(ticket) => self.finish(ticket.seq(), Outcome::Failed { error }, policies, None, begun),
+            Err(error) => self.not_recorded(&error),
+        }
+    }
+
+    fn finish(
+        &self,
+        record: u64,
+        outcome: Outcome,
+        policies: Vec<String>,
+        undo: Option<String>,
+        begun: Instant,
+    ) -> Ended {
+        let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        if let Outcome::Indeterminate { error } = &outcome {
+            let message = error.message.clone();
+            self.note(|transcript| transcript.lost_track = Some(message));
+        }
+        if let Err(error) = self.parts.trail.finish(record, outcome.clone(), micros) {
+            // The effect may have happened; its intent is durable and will be found in doubt at the next start.
+            return self.not_recorded(&error);
+        }
+        let answer = outcome.into_reply();
+        let passage = match &answer {
+            Ok(reply) => Passage::Done { policies, seen: seen(reply) },
+            Err(error) => {
+                Passage::Failed { policies, code: error.code, message: escape_to(&error.message, SHOWN) }
+            }
+        };
+        Ended { record: Some(record), undo, passage, answer: answer.map_err(Halt::Guest) }
+    }
+}
+
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Gate").field("run", &self.run).field("playbook", &self.playbook).finish_non_exhaustive()
+    }
+}
+
+/// A reply in a few words, escaped.
+fn seen(reply: &Reply) -> String {
+    let assumed = |assumed: bool| if assumed { " (assumed)" } else { "" };
+    match reply {
+        Reply::Service(status) => format!("{}{}", status.state.word(), assumed(status.assumed)),
+        Reply::Probe(reading) => {
+            format!("{} {}{}", reading.verdict.word(), escape_to(&reading.seen, SHOWN), assumed(reading.assumed))
+        }
+        Reply::Done => String::new(),
+        Reply::Time { unix_ms } => crate::model::Timestamp::from_millis(*unix_ms).to_string(),
+    }
+}

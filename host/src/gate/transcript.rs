@@ -1,0 +1,84 @@
+//! What a run did, call by call: for the screen, for the plan, and for the end of the run.
+//!
+//! It is not the authority, the trail is; it is what the gate tells whoever watches. Bounded by the call budget of a run.
+
+use serde::Serialize;
+
+use crate::model::{EffectClass, ErrorCode, LimitHit};
+
+/// How one call went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "verdict", rename_all = "kebab-case")]
+pub enum Passage {
+    /// Policy said yes, and it was done.
+    Done {
+        /// The permits that decided.
+        policies: Vec<String>,
+        /// What came back, in a few words, escaped.
+        seen: String,
+    },
+    /// Policy said yes, and it did not work.
+    Failed {
+        /// The permits that decided.
+        policies: Vec<String>,
+        /// The code that the guest got.
+        code: ErrorCode,
+        /// Why, escaped.
+        message: String,
+    },
+    /// Policy said no.
+    Denied {
+        /// The rules that forbade it; none if no permit covers it.
+        policies: Vec<String>,
+        /// The code that the guest got.
+        code: &'static str,
+    },
+    /// The trail could not take the call, so nothing was done.
+    NotRecorded {
+        /// Why, escaped.
+        message: String,
+    },
+}
+
+/// One call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Call {
+    /// Its number in the run, from 1.
+    pub step: u32,
+    /// `service.restart`.
+    pub action: &'static str,
+    /// `service.web`, as the guest named it, escaped.
+    pub resource: String,
+    /// What it leaves behind.
+    pub class: EffectClass,
+    /// Arguments besides the resource, escaped, in a few words.
+    pub arguments: String,
+    /// The record on the trail; none if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub record: Option<u64>,
+    /// Where the undo material lies, if some was kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo: Option<String>,
+    /// How it went.
+    #[serde(flatten)]
+    pub passage: Passage,
+    /// How long it took, gate and effect together, in microseconds.
+    pub micros: u64,
+}
+
+/// Everything the gate saw of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Transcript {
+    /// The calls, in order.
+    pub calls: Vec<Call>,
+    /// Set once the trail could not take a record: nothing acted after it.
+    pub trail_lost: Option<String>,
+    /// Set once an effect's outcome was not known.
+    pub lost_track: Option<String>,
+    /// Set once a gate asked for a person: approver roles and quorum.
+    pub approval: Option<String>,
+    /// Set once the daily trail budget of the playbook was spent.
+    pub limit: Option<LimitHit>,
+    /// How many calls policy refused.
+    pub denied: u64,
+}
