@@ -1,0 +1,28 @@
+//! One run: admit, execute, check, and the end: healed, not healed, refused, or a person is needed.
+//!
+//! A run takes a playbook from the store, verifies it again from the bytes it read, links what the policy grants and
+//! nothing else, lets it call through the gate, and then asks the target's own check whether anything is healed; what
+//! the playbook says of itself is kept and not believed. If it is not healed, things are left as they are and a person
+//! is called: stopping what is slowly coming up would make an outage worse.
+//!
+//! The same line with simulated hands and a trail in memory is a plan. What this room does not do: decide when to run
+//! (a person or a monitor does), or unwind what a run did.
+
+mod accept;
+mod admit;
+mod check;
+mod error;
+mod execute;
+mod plan;
+mod report;
+mod request;
+mod site;
+
+pub use accept::{Accepted, accept, verify};
+pub use admit::{Admitted, admit};
+pub use error::RunError;
+pub use execute::{Watcher, execute};
+pub use plan::plan;
+pub use report::RunReport;
+pub use request::Request;
+pub use site::{Site, actor};

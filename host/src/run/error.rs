@@ -1,0 +1,78 @@
+//! Why a run, or an acceptance, did not get as far as guest code.
+
+use crate::audit::{AuditError, RefusingRoom};
+use crate::durable::DurableError;
+use crate::inventory::InventoryError;
+use crate::policy::PolicyError;
+use crate::registry::RegistryError;
+use crate::sandbox::{LoadRefusal, SandboxError};
+use crate::trust::TrustError;
+
+/// Why not, by the room that said so.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration, or a name that is not in it.
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] DurableError),
+    /// What was asked for makes no sense.
+    #[error("{0}")]
+    Request(String),
+    /// The signature, the publisher, the release or the time.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The policy does not load.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The policy has nothing for this playbook.
+    #[error("no permit names `{playbook}` or its publisher, so it may do nothing; add one under `{folder}`")]
+    NoPermit {
+        /// The playbook.
+        playbook: String,
+        /// The folder of the permits.
+        folder: String,
+    },
+    /// The component asks for what it may not have, or is none.
+    #[error(transparent)]
+    Load(#[from] LoadRefusal),
+    /// The sandbox could not be made.
+    #[error(transparent)]
+    Sandbox(SandboxError),
+    /// The compiler said no, or hit its limits.
+    #[error("the component cannot be compiled: {0}")]
+    Compile(String),
+    /// The store.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The trail.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The manifest's roles and parameters do not fit what the operator bound.
+    #[error("{0}")]
+    Binding(String),
+}
+
+impl From<SandboxError> for RunError {
+    fn from(error: SandboxError) -> Self {
+        match error {
+            SandboxError::Load(refusal) => Self::Load(refusal),
+            other => Self::Sandbox(other),
+        }
+    }
+}
+
+impl RunError {
+    /// The room that refused a playbook, if this is a refusal and not a fault of the host or the request.
+    #[must_use]
+    pub const fn refused_by(&self) -> Option<RefusingRoom> {
+        match self {
+            Self::Trust(_) => Some(RefusingRoom::Trust),
+            Self::Policy(_) | Self::NoPermit { .. } => Some(RefusingRoom::Policy),
+            Self::Load(_) | Self::Compile(_) | Self::Binding(_) => Some(RefusingRoom::Load),
+            Self::Registry(RegistryError::WrongBytes { .. }) => Some(RefusingRoom::Registry),
+            Self::Inventory(_) | Self::File(_) | Self::Request(_) | Self::Sandbox(_) | Self::Registry(_) | Self::Audit(_) => None,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! A plan: the same signed bytes, the same gate, effects simulated.
+//!
+//! A plan is judged as live: there is no fact that tells a policy, or a guest, that this is one. The hands look at the
+//! real world, do nothing, and answer with what would be; from then on reads of that resource and of its check answer
+//! what was assumed, marked so. The trail is one in memory that begins where the real one stands, so that what is
+//! already used up counts. Nothing is written; a writer beside it is not in the way.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::audit::{MemoryLog, Reader, Trail};
+use crate::capability::SimulatedHands;
+use crate::gate::UndoJournal;
+
+use super::execute::{Acting, Watcher, run};
+use super::{Request, RunError, RunReport, Site, actor};
+
+/// Plans a run. `fails` are the numbers (from 1) of the effects that are assumed to fail.
+///
+/// # Errors
+/// As for a run: refused, or a request that makes no sense.
+pub fn plan(site: &Site, request: &Request, fails: BTreeSet<u32>, watcher: Watcher) -> Result<RunReport, RunError> {
+    let state = Reader::open(site.home.var())?.state()?;
+    let trail = Arc::new(Trail::in_memory(MemoryLog::default(), state, actor(), Arc::clone(&site.clock)));
+    let hands = Arc::new(SimulatedHands::new(site.hands()?, fails));
+    let undo = Arc::new(UndoJournal::of_a_plan(site.keyed_digest()));
+    run(site, &Acting { trail, hands, undo }, request, watcher)
+}

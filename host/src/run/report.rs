@@ -1,0 +1,74 @@
+//! How a run ended: what the screen, the JSON and the exit code are made of.
+
+use serde::Serialize;
+
+use crate::gate::Transcript;
+use crate::model::{LimitHit, PlaybookId, Reading, Report, ResourceName, RunId, RunState};
+
+/// How a run, or a plan, ended.
+#[derive(Clone, Debug)]
+pub struct RunReport {
+    /// The run.
+    pub run: RunId,
+    /// The playbook.
+    pub playbook: PlaybookId,
+    /// Its release, once it is known.
+    pub release: Option<u64>,
+    /// What it was about.
+    pub target: ResourceName,
+    /// Where it ended.
+    pub state: RunState,
+    /// Why there, in one line, escaped.
+    pub reason: String,
+    /// What the playbook says, not believed. Escape before showing.
+    pub said: Option<Report>,
+    /// The limit it spent.
+    pub limit: Option<LimitHit>,
+    /// What the target's check said last.
+    pub check: Option<Reading>,
+    /// Call by call.
+    pub transcript: Transcript,
+    /// What a person should know besides: an expired signature that was accepted before, a trigger that does not fit.
+    pub notes: Vec<String>,
+    /// How long it took, in milliseconds.
+    pub millis: u64,
+}
+
+/// The JSON shape of a run, version 1.
+#[derive(Serialize)]
+struct Shape<'a> {
+    run: &'a RunId,
+    playbook: &'a PlaybookId,
+    release: Option<u64>,
+    target: &'a ResourceName,
+    state: RunState,
+    reason: &'a str,
+    said: Option<&'a str>,
+    limit: Option<LimitHit>,
+    check: Option<&'a Reading>,
+    calls: &'a [crate::gate::Call],
+    notes: &'a [String],
+    millis: u64,
+}
+
+impl RunReport {
+    /// The JSON shape of the documentation.
+    #[must_use]
+    pub fn to_json(&self) -> serde_json::Value {
+        let shape = Shape {
+            run: &self.run,
+            playbook: &self.playbook,
+            release: self.release,
+            target: &self.target,
+            state: self.state,
+            reason: &self.reason,
+            said: self.said.as_ref().map(|report| report.summary.as_str()),
+            limit: self.limit,
+            check: self.check.as_ref(),
+            calls: &self.transcript.calls,
+            notes: &self.notes,
+            millis: self.millis,
+        };
+        serde_json::to_value(shape).unwrap_or_default()
+    }
+}

@@ -1,0 +1,218 @@
+//! An opened home: everything that runs share, loaded and checked once.
+//!
+//! Opening reads configuration, policy, trust and store, and refuses all of them if one is wrong: a host that is half
+//! configured heals half of what it should and says so to nobody. It takes no lock and changes nothing; the trail is
+//! opened apart, by whoever is going to write.
+
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use crate::audit::{AuditOptions, Body, Trail};
+use crate::capability::{RealHands, ServiceTools};
+use crate::durable::Folder;
+use crate::gate::{KeyedDigest, Ledger, UndoJournal};
+use crate::inventory::{Configuration, Home};
+use crate::model::{Actor, Clock, Digest, ResourceKind};
+use crate::policy::{PolicySet, ResourceFact, World};
+use crate::registry::{Cached, Compiled, CompiledCache, Compiler, HostKey, MacChecked, Store};
+use crate::sandbox::{Engine, Program};
+use crate::trust::{TrustStore, VerifiedPlaybook};
+
+use super::{Admitted, RunError};
+
+/// An opened home.
+pub struct Site {
+    /// Where it lies.
+    pub home: Home,
+    /// What `guardian.toml` says.
+    pub configuration: Configuration,
+    /// The operator's policy.
+    pub policy: Arc<PolicySet>,
+    /// Whom the operator trusts.
+    pub trust: TrustStore,
+    /// The playbooks.
+    pub store: Store,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// What calls under way have reserved.
+    pub ledger: Arc<Ledger>,
+    cache: CompiledCache,
+    key: Arc<HostKey>,
+    engine: OnceLock<Arc<Engine>>,
+    program: PathBuf,
+}
+
+impl std::fmt::Debug for Site {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Site").field("home", &self.home).finish_non_exhaustive()
+    }
+}
+
+/// Who runs this process.
+#[must_use]
+pub fn actor() -> Actor {
+    // 4294967295 is the kernel's word for "nobody logged in".
+    let login = crate::capability::login_uid().filter(|uid| *uid != u32::MAX);
+    Actor { uid: rustix::process::getuid().as_raw(), login_uid: login }
+}
+
+impl Site {
+    /// Opens a home. `program` is this binary, which is run again as compiler and as keeper.
+    ///
+    /// # Errors
+    /// When any part of it is missing, wrong, or can be written by others.
+    pub fn open(home: Home, program: PathBuf, clock: Arc<dyn Clock>) -> Result<Self, RunError> {
+        let etc = home.open_etc()?;
+        let configuration = Configuration::load(&etc)?;
+        let world = world(&configuration)?;
+        let policy = Arc::new(PolicySet::load(&etc.sub("policy")?, &world)?);
+        let trust = TrustStore::load(&etc.sub("trust")?)?;
+        let var = home.open_var()?;
+        let keys = var.sub("keys")?;
+        let key = HostKey::load(&keys)?;
+        let cache = CompiledCache::open(var.sub("cache")?, HostKey::load(&keys)?)?;
+        let store = Store::open(var.sub("store")?)?;
+        Ok(Self {
+            home,
+            configuration,
+            policy,
+            trust,
+            store,
+            clock,
+            ledger: Arc::default(),
+            cache,
+            key: Arc::new(key),
+            engine: OnceLock::new(),
+            program,
+        })
+    }
+
+    /// Opens the trail for writing, and records the policy if it is not the one of the last run.
+    ///
+    /// # Errors
+    /// When another process holds it for longer than the configuration waits, or it is damaged.
+    pub fn open_trail(&self) -> Result<Trail, RunError> {
+        let trail = Trail::open(&self.audit_options(), actor(), Arc::clone(&self.clock))?;
+        let digest = self.policy.digest();
+        if trail.state(crate::audit::State::policy) != Some(digest) {
+            let policies = u64::try_from(self.policy.len()).unwrap_or(u64::MAX);
+            trail.append(None, None, Body::Policy { digest, policies })?;
+        }
+        Ok(trail)
+    }
+
+    /// Where the trail lies and how large its parts are.
+    #[must_use]
+    pub fn audit_options(&self) -> AuditOptions {
+        audit_options(&self.home, &self.configuration)
+    }
+
+    /// The real hands, on the inventory.
+    ///
+    /// # Errors
+    /// When the folder of the keepers cannot be made.
+    pub fn hands(&self) -> Result<RealHands, RunError> {
+        let tools = ServiceTools {
+            folder: self.home.var().join("state/keeper"),
+            bus: self.configuration.systemd.bus.clone(),
+            keeper: self.program.clone(),
+        };
+        RealHands::new(&self.configuration.inventory, &tools, Arc::clone(&self.clock))
+            .map_err(|error| RunError::Request(error.to_string()))
+    }
+
+    /// Digests that nobody without the host's key can guess the content from.
+    #[must_use]
+    pub fn keyed_digest(&self) -> KeyedDigest {
+        let key = Arc::clone(&self.key);
+        Arc::new(move |material| Digest::from_bytes(key.mac("undo", &[material])))
+    }
+
+    /// The folder of undo material.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn undo_journal(&self) -> Result<UndoJournal, RunError> {
+        let state: Folder = self.home.open_var()?.make_sub("state")?;
+        Ok(UndoJournal::new(state.make_sub("undo")?, self.keyed_digest()))
+    }
+
+    fn engine(&self) -> Result<Arc<Engine>, RunError> {
+        if let Some(engine) = self.engine.get() {
+            return Ok(Arc::clone(engine));
+        }
+        let made = Arc::new(Engine::new(&self.configuration.limits)?);
+        Ok(Arc::clone(self.engine.get_or_init(|| made)))
+    }
+
+    /// The name of the engine, for the trail: compiled code depends on it.
+    ///
+    /// # Errors
+    /// When the engine cannot be made.
+    pub fn engine_hash(&self) -> Result<String, RunError> {
+        Ok(self.engine()?.engine_hash())
+    }
+
+    /// Compiles a verified component in a process of its own, or takes it from the cache.
+    ///
+    /// # Errors
+    /// When the compiler refuses it or hits a limit.
+    pub(super) fn code(&self, verified: &VerifiedPlaybook) -> Result<MacChecked, RunError> {
+        let hash = self.engine()?.engine_hash();
+        match self.cache.get(verified.digest(), &hash)? {
+            Cached::Hit(code) => return Ok(code),
+            Cached::Absent => {}
+            Cached::Tampered => {
+                tracing::warn!("compiled code of {} was not written by this host or was damaged; compiling again", verified.id());
+            }
+        }
+        let limits = &self.configuration.limits;
+        let arguments = vec!["compile-worker".to_owned(), serde_json::to_string(limits).unwrap_or_default()];
+        match Compiler::new(self.program.clone(), arguments, limits.clone()).compile(verified.bytes())? {
+            Compiled::Code(code) => Ok(self.cache.put(verified.digest(), &hash, &code)?),
+            Compiled::Refused(reason) => Err(RunError::Compile(reason)),
+            Compiled::Limit(hit) => Err(RunError::Compile(hit.to_string())),
+        }
+    }
+
+    /// The program of an admitted playbook, linked with what it was granted.
+    ///
+    /// # Errors
+    /// As [`Site::code`], and when the code does not load.
+    pub fn program(&self, admitted: &Admitted) -> Result<Program, RunError> {
+        let code = self.code(admitted.verified())?;
+        Ok(Program::from_compiled(&self.engine()?, &code, admitted.granted())?)
+    }
+}
+
+/// Where the trail of a home lies.
+#[must_use]
+pub(super) fn audit_options(home: &Home, configuration: &Configuration) -> AuditOptions {
+    AuditOptions {
+        segment_bytes: configuration.audit.segment_bytes,
+        reserve_bytes: configuration.audit.reserve_bytes,
+        lock_wait: configuration.audit.wait,
+        trail_mib_per_day: configuration.limits.trail_mib_per_day,
+        ..AuditOptions::at(home.var())
+    }
+}
+
+/// The inventory as policies see it.
+fn world(configuration: &Configuration) -> Result<World, RunError> {
+    let inventory = &configuration.inventory;
+    let facts = inventory.names().into_iter().map(|name| {
+        let target = inventory.target_of(&name);
+        let owner = inventory.service(&target).ok();
+        let probe = match name.kind() {
+            ResourceKind::Probe => name.name().parse().ok().and_then(|name| inventory.probes.get(&name)),
+            ResourceKind::Service | ResourceKind::Run => None,
+        };
+        let groups = match (probe, owner) {
+            (Some(probe), _) => probe.groups.clone(),
+            (None, Some(service)) => service.groups.clone(),
+            (None, None) => std::collections::BTreeSet::new(),
+        };
+        ResourceFact { groups, protected: owner.is_some_and(|service| service.protected), target, name }
+    });
+    Ok(World::build(&facts.collect::<Vec<_>>())?)
+}
