@@ -230,7 +230,7 @@ mod tests {
         for bytes in [[0; 32], identity, identity_signed, minus_one, p, p_plus_one, order_eight] {
             assert!(PublicKey::from_bytes(&bytes).is_err(), "{bytes:02x?}");
         }
-        // A point of full order whose y is not reduced: y = 3 written as p + 3 (p + 18 is the largest that fits).
+        // Every y that is not reduced, from p to 2^255 - 1, whatever point it would mean.
         let refused = (0xed_u8..=0xff).all(|low| {
             let mut bytes = p;
             bytes[0] = low;
