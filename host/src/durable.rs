@@ -258,6 +258,22 @@ impl Folder {
         let metadata = self.dir.symlink_metadata(name).map_err(io("look at", &path))?;
         check_owner(&path, &metadata)
     }
+
+    /// As [`Folder::trusted_file`], and refuses as well what anybody but its owner can read: for keys.
+    ///
+    /// # Errors
+    /// When somebody else can read or write it.
+    pub fn private_file(&self, name: &str) -> Result<(), DurableError> {
+        self.trusted_file(name)?;
+        let path = self.path.join(name);
+        let mode = self.dir.symlink_metadata(name).map_err(io("look at", &path))?.mode() & 0o7777;
+        if mode & 0o077 != 0 {
+            let problem = format!("can be read by others (mode {mode:04o})");
+            let remedy = format!("run `chmod 600 {}`; if it was open for long, make a new key", path.display());
+            return Err(DurableError::Untrusted { path, problem, remedy });
+        }
+        Ok(())
+    }
 }
 
 /// fsync of a directory: makes the names in it durable.
@@ -320,6 +336,11 @@ mod tests {
             let error = folder.trusted_file("a").unwrap_err().to_string();
             assert!(error.contains("chmod go-w"), "{error}");
         }
+        folder.dir().set_permissions("a", Permissions::from_mode(0o640)).unwrap();
+        folder.trusted_file("a").unwrap();
+        assert!(folder.private_file("a").unwrap_err().to_string().contains("chmod 600"));
+        folder.dir().set_permissions("a", Permissions::from_mode(0o600)).unwrap();
+        folder.private_file("a").unwrap();
         folder.dir().symlink("a", "b").unwrap();
         assert!(folder.trusted_file("b").is_err());
     }

@@ -7,3 +7,5 @@
 pub mod durable;
 pub mod inventory;
 pub mod model;
+pub mod registry;
+pub mod trust;
