@@ -4,8 +4,15 @@
 //! name. Every call passes one gate: policy decides, the audit trail holds the intent durably, the host keeps the undo,
 //! and only then does a hand act. The rooms stand on floors; a room imports only from floors below it.
 
+pub mod audit;
+pub mod capability;
+pub mod cli;
 pub mod durable;
+pub mod gate;
 pub mod inventory;
 pub mod model;
+pub mod policy;
 pub mod registry;
+pub mod run;
+pub mod sandbox;
 pub mod trust;

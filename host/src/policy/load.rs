@@ -1,0 +1,374 @@
+//! Reading the operator's policies: strictly, completely, all or nothing.
+//!
+//! A load either gives a whole new set or says everything that is wrong and changes nothing, so that a running host keeps
+//! the set it has. Three folders tell what a policy may do (`hard/` and `gates/` only forbid, `permits/` only permit); the
+//! file system tells who may write it. There is no lenient mode, and no permit at all is an error: a host that quietly
+//! denies everything looks like one that works.
+
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Range;
+use std::path::Path;
+
+use cedar_policy::{Policy, PolicyId, PolicySet as CedarSet, ValidationMode, Validator};
+use miette::Diagnostic;
+use sha2::{Digest as _, Sha256};
+
+use crate::durable::Folder;
+use crate::model::{Digest, Interface, PlaybookId};
+
+use super::finding::{Finding, PolicyError};
+use super::policy_text::{self, FILE_BYTES};
+use super::rules::{self, Notes};
+use super::schema;
+use super::scope::Scope;
+use super::slice::{Askers, Index};
+use super::world::World;
+
+/// The most policies of one set: ten times the largest set that was measured.
+const POLICIES: usize = 10_000;
+
+/// What a policy may do, by the folder it lies in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// `hard/`: forbids, whoever approves.
+    Hard,
+    /// `gates/`: forbids until approved.
+    Gate,
+    /// `permits/`: permits.
+    Permit,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Hard, Self::Gate, Self::Permit];
+
+    pub(super) const fn folder(self) -> &'static str {
+        match self {
+            Self::Hard => "hard",
+            Self::Gate => "gates",
+            Self::Permit => "permits",
+        }
+    }
+
+    fn of(path: &str) -> Option<Self> {
+        let (folder, _) = path.split_once('/')?;
+        Self::ALL.into_iter().find(|kind| kind.folder() == folder)
+    }
+}
+
+/// One policy file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Source {
+    /// Its path within the policy folder: `permits/web.cedar`.
+    pub path: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// One policy, checked.
+#[derive(Debug)]
+pub(super) struct Loaded {
+    pub(super) id: String,
+    pub(super) kind: Kind,
+    pub(super) why: Option<String>,
+    pub(super) approvers: BTreeSet<String>,
+    pub(super) quorum: u32,
+    pub(super) path: String,
+    pub(super) line: usize,
+    pub(super) scope: Scope,
+    pub(super) policy: Policy,
+}
+
+/// Every policy in force. Made by a load, never changed.
+#[derive(Debug)]
+pub struct PolicySet {
+    world: World,
+    policies: Vec<Loaded>,
+    by_id: HashMap<String, usize>,
+    index: Index,
+    askers: Askers,
+    digest: Digest,
+}
+
+impl PolicySet {
+    /// Reads a policy folder: `hard/`, `gates/` and `permits/`, each with `*.cedar`. Missing folders count as empty.
+    ///
+    /// # Errors
+    /// When anything in it cannot be read, is not trusted or is not right; see [`PolicyError`].
+    pub fn load(folder: &Folder, world: &World) -> Result<Self, PolicyError> {
+        let (sources, findings) = read(folder)?;
+        build(&sources, Some(folder.path()), world, findings)
+    }
+
+    /// The set of these files. For tests, and for whoever has the texts elsewhere.
+    ///
+    /// # Errors
+    /// When anything in them is not right.
+    pub fn from_sources(sources: &[Source], world: &World) -> Result<Self, PolicyError> {
+        build(sources, None, world, Vec::new())
+    }
+
+    /// Checks the `permits.cedar` that a playbook ships with: it may name no principal but the playbook itself, and may not
+    /// be wide. Names of resources and groups are the author's examples and are checked when the operator installs it.
+    ///
+    /// # Errors
+    /// When it says anything else.
+    pub fn load_fragment(playbook: &PlaybookId, path: &str, text: &str) -> Result<Vec<String>, PolicyError> {
+        let (mut loaded, mut findings) = (Vec::new(), Vec::new());
+        let mut reader = Reader { shown: path.to_owned(), text, kind: Kind::Permit, world: None, findings: &mut findings };
+        reader.read(&mut loaded);
+        for one in &loaded {
+            rules::foreign(&one.notes, &one.place, playbook, &mut findings);
+        }
+        unique(&mut loaded, &mut findings);
+        validate(&schema::parse()?, &loaded, &mut findings)?;
+        PolicyError::unless_clean(findings, loaded.into_iter().map(|one| one.notes.id).collect())
+    }
+
+    /// SHA-256 over the paths and bytes of all files: names the set on the trail.
+    #[must_use]
+    pub const fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// How many policies it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// Whether it has none. A load refuses that, so it never is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// The interfaces of which at least one verb could be permitted to a playbook, by the scopes of the permits alone: what
+    /// the link fence may link. A condition, a hard rule or a gate can still refuse every call.
+    #[must_use]
+    pub fn grants(&self, playbook: &PlaybookId) -> BTreeSet<Interface> {
+        let Ok(asker) = self.askers.get(playbook, &self.world) else { return BTreeSet::new() };
+        let publisher = std::slice::from_ref(&asker.publisher);
+        let permits = self.policies.iter().filter(|policy| policy.kind == Kind::Permit);
+        permits
+            .filter(|permit| permit.scope.principal.matches(&asker.uid, publisher))
+            .flat_map(|permit| permit.scope.verbs.iter().map(|verb| verb.interface()))
+            .collect()
+    }
+
+    pub(super) const fn world(&self) -> &World {
+        &self.world
+    }
+
+    pub(super) fn policies(&self) -> &[Loaded] {
+        &self.policies
+    }
+
+    pub(super) fn named(&self, id: &str) -> Option<&Loaded> {
+        self.by_id.get(id).and_then(|place| self.policies.get(*place))
+    }
+
+    pub(super) const fn index(&self) -> &Index {
+        &self.index
+    }
+
+    pub(super) const fn askers(&self) -> &Askers {
+        &self.askers
+    }
+}
+
+/// Reads the files; what does not belong there is a finding, what cannot be trusted an error.
+fn read(folder: &Folder) -> Result<(Vec<Source>, Vec<Finding>), PolicyError> {
+    folder.trusted()?;
+    let (mut sources, mut findings) = (Vec::new(), Vec::new());
+    for name in folder.names()? {
+        folder.trusted_file(&name)?;
+        let shown = folder.path().join(&name).display().to_string();
+        if !Kind::ALL.into_iter().any(|kind| kind.folder() == name) {
+            let remedy = "policies lie in `hard/`, `gates/` and `permits/`; move or remove it";
+            findings.push(Finding::of_file(&shown, "does not belong into the policy folder", remedy));
+            continue;
+        }
+        let inner = folder.sub(&name)?;
+        inner.trusted()?;
+        for file in inner.names()? {
+            inner.trusted_file(&file)?;
+            let shown = inner.path().join(&file).display().to_string();
+            if !file.ends_with(".cedar") {
+                let remedy = "rename it to end in `.cedar`, or remove it";
+                findings.push(Finding::of_file(&shown, "is not a policy file", remedy));
+                continue;
+            }
+            let bytes = inner.read_bounded(&file, FILE_BYTES)?;
+            match String::from_utf8(bytes) {
+                Ok(text) => sources.push(Source { path: format!("{name}/{file}"), text }),
+                Err(_) => findings.push(Finding::of_file(&shown, "is not UTF-8 text", "write it again as plain text")),
+            }
+        }
+    }
+    Ok((sources, findings))
+}
+
+fn build(
+    sources: &[Source],
+    root: Option<&Path>,
+    world: &World,
+    mut findings: Vec<Finding>,
+) -> Result<PolicySet, PolicyError> {
+    let mut read = Vec::new();
+    for source in sources {
+        let shown = root.map_or_else(|| source.path.clone(), |root| root.join(&source.path).display().to_string());
+        let Some(kind) = Kind::of(&source.path) else {
+            let remedy = "put it into `hard/`, `gates/` or `permits/`";
+            findings.push(Finding::of_file(&shown, "lies in no policy folder", remedy));
+            continue;
+        };
+        Reader { shown, text: &source.text, kind, world: Some(world), findings: &mut findings }.read(&mut read);
+    }
+    let permits = root.map_or_else(|| "permits".to_owned(), |root| root.join("permits").display().to_string());
+    if findings.is_empty() && !read.iter().any(|one: &Read| one.kind == Kind::Permit) {
+        let remedy = "write one `*.cedar` there; `guardian init` writes a first one";
+        findings.push(Finding::of_file(&permits, "holds no permit, so every call would be denied", remedy));
+    }
+    if read.len() > POLICIES {
+        let message = format!("{} policies are more than the {POLICIES} that are accepted", read.len());
+        findings.push(Finding::of_file(&permits, message, "use groups and publishers instead of single names"));
+    }
+    unique(&mut read, &mut findings);
+    validate(world.schema(), &read, &mut findings)?;
+    let policies: Vec<Loaded> = PolicyError::unless_clean(findings, read)?.into_iter().map(Read::accepted).collect();
+    let by_id = policies.iter().enumerate().map(|(place, policy)| (policy.id.clone(), place)).collect();
+    let index = Index::of(&policies);
+    Ok(PolicySet { world: world.clone(), policies, by_id, index, askers: Askers::default(), digest: digest(sources) })
+}
+
+/// Each part with its length before it, so that no two sets of files share the bytes that are hashed.
+fn digest(sources: &[Source]) -> Digest {
+    let mut sorted: Vec<&Source> = sources.iter().collect();
+    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut hash = Sha256::new();
+    for part in sorted.into_iter().flat_map(|source| [&source.path, &source.text]) {
+        hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    Digest::from_bytes(hash.finalize().into())
+}
+
+/// Where a statement stands: for findings about it.
+#[derive(Clone, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) shown: String,
+    pub(super) text: &'a str,
+    pub(super) range: Range<usize>,
+}
+
+impl Place<'_> {
+    /// The statement.
+    pub(super) fn statement(&self) -> &str {
+        self.text.get(self.range.clone()).unwrap_or_default()
+    }
+
+    /// A finding at the first place where the statement says `words`, else at its head.
+    pub(super) fn finding(&self, words: &str, message: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        let at = self.statement().find(words).filter(|_| !words.is_empty());
+        let span = at.map_or(0..0, |at| at..at + words.len());
+        self.finding_at(span, message, remedy)
+    }
+
+    /// A finding at a place within the statement.
+    fn finding_at(&self, span: Range<usize>, message: impl Into<String>, remedy: impl Into<String>) -> Finding {
+        let span = self.range.start + span.start..self.range.start + span.end;
+        Finding::at(&self.shown, self.text, span, message, remedy)
+    }
+
+    /// The same for an error of Cedar, which says where and sometimes how to mend it.
+    fn cedar(&self, error: &dyn Diagnostic, message: String, remedy: &str) -> Finding {
+        let label = error.labels().and_then(|mut labels| labels.next());
+        let span = label.as_ref().map_or(0..0, |label| label.offset()..label.offset() + label.len());
+        let said = label.as_ref().and_then(|label| label.label()).map(|label| format!(": {label}")).unwrap_or_default();
+        let help = error.help().map_or_else(|| remedy.to_owned(), |help| help.to_string());
+        self.finding_at(span, format!("{message}{said}"), help)
+    }
+}
+
+/// A policy that was read and is not yet accepted.
+#[derive(Debug)]
+struct Read<'a> {
+    kind: Kind,
+    notes: Notes,
+    policy: Policy,
+    place: Place<'a>,
+}
+
+impl Read<'_> {
+    fn accepted(self) -> Loaded {
+        let line = self.place.finding("", "", "").line;
+        let Notes { id, why, approvers, quorum, scope } = self.notes;
+        Loaded { id, kind: self.kind, why, approvers, quorum, path: self.place.shown, line, scope, policy: self.policy }
+    }
+}
+
+/// Reads one file.
+struct Reader<'a, 'f> {
+    shown: String,
+    text: &'a str,
+    kind: Kind,
+    world: Option<&'a World>,
+    findings: &'f mut Vec<Finding>,
+}
+
+impl<'a> Reader<'a, '_> {
+    fn read(&mut self, into: &mut Vec<Read<'a>>) {
+        let (statements, misshapen) = policy_text::statements(&self.shown, self.text);
+        self.findings.extend(misshapen);
+        for range in statements {
+            let place = Place { shown: self.shown.clone(), text: self.text, range };
+            match Policy::parse(None, place.statement()) {
+                Err(errors) => {
+                    for error in errors.iter() {
+                        self.findings.push(place.cedar(error, error.to_string(), "see docs/policy.md for the form"));
+                    }
+                }
+                Ok(policy) => match rules::check(&policy, self.kind, &place, self.world) {
+                    Ok(notes) => {
+                        let policy = policy.new_id(PolicyId::new(&notes.id));
+                        into.push(Read { kind: self.kind, notes, policy, place });
+                    }
+                    Err(findings) => self.findings.extend(findings),
+                },
+            }
+        }
+    }
+}
+
+/// Keeps the first policy of each id.
+fn unique(read: &mut Vec<Read<'_>>, findings: &mut Vec<Finding>) {
+    let mut seen: HashMap<String, (String, usize)> = HashMap::new();
+    read.retain(|one| {
+        let again = one.place.finding("@id", "", "");
+        let Some((path, line)) = seen.get(&one.notes.id) else {
+            seen.insert(one.notes.id.clone(), (again.path, again.line));
+            return true;
+        };
+        let message = format!("the id `{}` is taken by {path}:{line}", one.notes.id);
+        findings.push(one.place.finding("@id", message, "give every policy an id of its own"));
+        false
+    });
+}
+
+/// Cedar's own strict validation; a warning (a policy that can never apply, letters that look like others) counts as an error.
+fn validate(schema: &cedar_policy::Schema, read: &[Read<'_>], findings: &mut Vec<Finding>) -> Result<(), PolicyError> {
+    let all = CedarSet::from_policies(read.iter().map(|one| one.policy.clone()))
+        .map_err(|error| PolicyError::World { source: Box::new(error) })?;
+    let result = Validator::new(schema.clone()).validate(&all, ValidationMode::Strict);
+    let places: HashMap<&PolicyId, &Place<'_>> = read.iter().map(|one| (one.policy.id(), &one.place)).collect();
+    let errors = result.validation_errors().map(|error| (error.policy_id(), error as &dyn Diagnostic, error.to_string()));
+    let warnings =
+        result.validation_warnings().map(|warning| (warning.policy_id(), warning as &dyn Diagnostic, warning.to_string()));
+    for (id, error, message) in errors.chain(warnings) {
+        if let Some(place) = places.get(id) {
+            let remedy = "`guardian policy check --schema` prints what policies can name";
+            findings.push(place.cedar(error, message, remedy));
+        }
+    }
+    Ok(())
+}

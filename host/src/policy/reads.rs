@@ -1,0 +1,172 @@
+//! What a policy reads: the walk over its conditions.
+//!
+//! `context.claimed` holds what guests and reporters say. A permit or gate that reads it would let the asked decide the
+//! answer (INVARIANT 5), so the load refuses it. The walk is sound rather than clever: in a permit or gate `context` may
+//! stand only as `context.FACT` or `context has FACT` with a fact other than `claimed`; anything else, such as comparing
+//! the whole context or choosing it with `if`, counts as reading everything.
+
+use cedar_policy::pst::{BinaryOp, Clause, Expr, Var};
+
+/// The fact that is not the host's.
+const CLAIMED: &str = "claimed";
+
+/// Whether a clause could depend on `context.claimed`.
+pub(super) fn reads_claimed(clause: &Clause) -> bool {
+    let mut reads = false;
+    walk(body(clause), &mut |expr| reads |= touches_claimed(expr));
+    reads
+}
+
+/// Whether a clause reads `context.FACT`.
+pub(super) fn reads_fact(clause: &Clause, fact: &str) -> bool {
+    let mut reads = false;
+    walk(body(clause), &mut |expr| {
+        if let Expr::GetAttr { expr, attr } = expr {
+            reads |= is_context(expr) && attr.as_str() == fact;
+        }
+    });
+    reads
+}
+
+/// The values a condition reads, outermost first, without repetition: `context.used.h1`, `resource.protected`.
+pub(super) fn paths(condition: &Expr) -> Vec<String> {
+    let mut paths: Vec<String> = Vec::new();
+    walk(condition, &mut |expr| {
+        if let Some(path) = path_of(expr)
+            && !paths.iter().any(|known| *known == path || known.starts_with(&format!("{path}.")))
+        {
+            paths.push(path);
+        }
+    });
+    paths
+}
+
+/// A clause as conditions that must each hold, and whether each must be true (`when`) or false (`unless`).
+pub(super) fn conditions(clause: &Clause) -> Vec<(&Expr, bool)> {
+    let (joint, wanted) = match clause {
+        Clause::When(_) => (BinaryOp::And, true),
+        Clause::Unless(_) => (BinaryOp::Or, false),
+    };
+    let mut parts = Vec::new();
+    let mut open = vec![body(clause)];
+    while let Some(expr) = open.pop() {
+        match expr {
+            Expr::BinaryOp { op, left, right } if *op == joint => open.extend([right.as_ref(), left.as_ref()]),
+            other => parts.push((other, wanted)),
+        }
+    }
+    parts
+}
+
+fn body(clause: &Clause) -> &Expr {
+    match clause {
+        Clause::When(expr) | Clause::Unless(expr) => expr,
+    }
+}
+
+fn is_context(expr: &Expr) -> bool {
+    matches!(expr, Expr::Var(Var::Context))
+}
+
+fn touches_claimed(expr: &Expr) -> bool {
+    match expr {
+        Expr::GetAttr { expr, attr } => is_context(expr) && attr.as_str() == CLAIMED,
+        Expr::HasAttr { expr, attrs } => is_context(expr) && attrs.head.as_str() == CLAIMED,
+        // `children` leaves out a `context` whose attribute is named beside it, so one that is met stands alone.
+        Expr::Var(Var::Context) => true,
+        other => children(other).is_none(),
+    }
+}
+
+fn path_of(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::GetAttr { expr, attr } => Some(format!("{}.{attr}", path_of(expr)?)),
+        Expr::Var(Var::Context) => Some("context".to_owned()),
+        Expr::Var(Var::Resource) => Some("resource".to_owned()),
+        _ => None,
+    }
+}
+
+/// Visits every expression once, without recursion.
+fn walk<'a>(root: &'a Expr, visit: &mut impl FnMut(&'a Expr)) {
+    let mut open = vec![root];
+    while let Some(expr) = open.pop() {
+        visit(expr);
+        open.extend(children(expr).into_iter().flatten().rev());
+    }
+}
+
+/// The operands of an expression; a `context` whose attribute the expression names is not one of them. None for a kind
+/// that only a later Cedar has: what cannot be examined counts as reading everything.
+fn children(expr: &Expr) -> Option<Vec<&Expr>> {
+    Some(match expr {
+        Expr::Literal(_) | Expr::Var(_) => Vec::new(),
+        Expr::GetAttr { expr, .. } | Expr::HasAttr { expr, .. } if is_context(expr) => Vec::new(),
+        Expr::UnaryOp { expr, .. }
+        | Expr::GetAttr { expr, .. }
+        | Expr::HasAttr { expr, .. }
+        | Expr::Like { expr, .. } => vec![expr],
+        Expr::BinaryOp { left, right, .. } => vec![left, right],
+        Expr::Is { expr, in_expr, .. } => std::iter::once(expr.as_ref()).chain(in_expr.as_deref()).collect(),
+        Expr::IfThenElse { cond, then_expr, else_expr } => vec![cond, then_expr, else_expr],
+        Expr::Set(items) => items.iter().map(AsRef::as_ref).collect(),
+        Expr::Record(fields) => fields.values().map(AsRef::as_ref).collect(),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn clauses(condition: &str) -> Vec<Clause> {
+        let text = format!("permit (principal, action, resource) {condition};");
+        let policy = cedar_policy::Policy::parse(None, text).unwrap();
+        match policy.to_pst().unwrap() {
+            cedar_policy::pst::Policy::Static(policy) => policy.body().clauses().clone(),
+            cedar_policy::pst::Policy::Linked(_) => panic!("not a template"),
+        }
+    }
+
+    #[test]
+    fn every_way_to_claimed_is_seen() {
+        for reading in [
+            "when { context.claimed.labels.contains(\"a\") }",
+            "when { context[\"claimed\"].labels.isEmpty() }",
+            "when { context has claimed }",
+            "when { context has claimed.labels }",
+            "when { context has \"claimed\" }",
+            "when { context == context }",
+            "when { (if true then context else context).claimed.labels.isEmpty() }",
+            "when { {a: context}.a.claimed.labels.isEmpty() }",
+            "when { [context].contains(context) }",
+            "unless { true && !(context.claimed.labels.isEmpty()) }",
+            "when { if context.claimed.labels.isEmpty() then true else false }",
+            "when { [[context.claimed]].isEmpty() }",
+            "when { principal is Guardian::Playbook in context.claimed.x }",
+            "when { context.claimed.x like \"a*\" }",
+        ] {
+            assert!(clauses(reading).iter().any(reads_claimed), "{reading}");
+        }
+        for innocent in [
+            "when { context.used.h1 < 3 && context has incident.kind }",
+            "when { resource in context.incident.target }",
+            "when { context.windows.contains(\"claimed\") }",
+            "when { resource has claimed }",
+        ] {
+            assert!(!clauses(innocent).iter().any(reads_claimed), "{innocent}");
+        }
+    }
+
+    #[test]
+    fn conditions_are_split_and_their_facts_named() {
+        let clauses = clauses("when { context.used.h1 < 3 && resource in context.incident.target } unless { true || false }");
+        let all: Vec<(String, bool)> =
+            clauses.iter().flat_map(conditions).map(|(expr, wanted)| (expr.to_string(), wanted)).collect();
+        assert_eq!(all.len(), 4, "{all:?}");
+        assert_eq!(all.iter().map(|(_, wanted)| *wanted).collect::<Vec<_>>(), [true, true, false, false]);
+        let (first, _) = conditions(&clauses[0])[0];
+        assert_eq!(paths(first), ["context.used.h1"]);
+        assert!(reads_fact(&clauses[0], "used") && !reads_fact(&clauses[0], "approvals"));
+    }
+}

@@ -1,0 +1,238 @@
+//! What a single policy must be, beyond what Cedar checks.
+//!
+//! * Its effect fits its folder, and its annotations are the known ones: Cedar keeps any annotation and means nothing by
+//!   it, so `@approver` for `@approvers` would otherwise be a gate that nobody can open.
+//! * A permit names one playbook or publisher, at least one action or group of actions, and a resource, group or target.
+//!   A wider one says why with `@wide("reason")`, so that breadth is always a decision somebody signed with words.
+//! * No permit or gate reads `context.claimed` (INVARIANT 5).
+//! * What it names exists: a permit for `Group::"frnt"` would be no error to Cedar, it would only never apply, and a hard
+//!   rule with that typo would protect nothing. Playbooks and publishers may be unknown: they come later.
+
+use std::collections::BTreeSet;
+
+use cedar_policy::pst::{self, Clause};
+use cedar_policy::{Effect, Policy};
+
+use crate::model::{Name, PlaybookId};
+
+use super::finding::Finding;
+use super::load::{Kind, Place};
+use super::reads;
+use super::schema;
+use super::scope::Scope;
+use super::world::World;
+
+/// What the rules learn about a policy.
+#[derive(Debug)]
+pub(super) struct Notes {
+    pub(super) id: String,
+    pub(super) why: Option<String>,
+    pub(super) approvers: BTreeSet<String>,
+    pub(super) quorum: u32,
+    pub(super) scope: Scope,
+}
+
+/// The annotations that each folder knows; the ones before the bar are required.
+const fn annotations(kind: Kind) -> (&'static [&'static str], &'static [&'static str]) {
+    match kind {
+        Kind::Hard => (&["id"], &["why", "owner"]),
+        Kind::Gate => (&["id", "gate", "approvers", "quorum"], &["why", "owner"]),
+        Kind::Permit => (&["id"], &["why", "owner", "wide"]),
+    }
+}
+
+/// Checks one policy.
+pub(super) fn check(policy: &Policy, kind: Kind, place: &Place<'_>, world: Option<&World>) -> Result<Notes, Vec<Finding>> {
+    let mut findings = Vec::new();
+    effect(policy, kind, place, &mut findings);
+    known_annotations(policy, kind, place, &mut findings);
+    let id = identity(policy, place, &mut findings);
+    let scope = Scope::of(policy);
+    let clauses = clauses(policy, place, &mut findings);
+    if kind != Kind::Hard && clauses.iter().any(reads::reads_claimed) {
+        let message = "a permit or gate must not read `context.claimed`: it is what guests and reporters say";
+        findings.push(place.finding("claimed", message, "read a fact of the host instead, such as `context.incident.kind`"));
+    }
+    names_exist(policy, place, world, &mut findings);
+    let (mut approvers, mut quorum) = (BTreeSet::new(), 1);
+    match kind {
+        Kind::Hard => {}
+        Kind::Gate => (approvers, quorum) = gate(policy, &clauses, place, &mut findings),
+        Kind::Permit => width(policy, &scope, place, &mut findings),
+    }
+    let why = policy.annotation("why").map(str::to_owned);
+    if findings.is_empty() { Ok(Notes { id, why, approvers, quorum, scope }) } else { Err(findings) }
+}
+
+/// The rule for what a playbook ships with.
+pub(super) fn foreign(notes: &Notes, place: &Place<'_>, playbook: &PlaybookId, findings: &mut Vec<Finding>) {
+    let principal = &notes.scope.principal;
+    let own = principal.exact
+        && principal.named().is_some_and(|(kind, id)| kind == "Playbook" && id == playbook.to_string());
+    if !own {
+        let message = format!("permits shipped with `{playbook}` may name no other principal");
+        let remedy = format!("write `principal == Guardian::Playbook::\"{playbook}\"`");
+        findings.push(place.finding("principal", message, remedy));
+    }
+    if place.statement().contains("@wide") {
+        let message = "permits shipped with a playbook cannot be wide";
+        findings.push(place.finding("@wide", message, "name a resource or group; the operator alone may widen it"));
+    }
+}
+
+fn effect(policy: &Policy, kind: Kind, place: &Place<'_>, findings: &mut Vec<Finding>) {
+    let wanted = if kind == Kind::Permit { Effect::Permit } else { Effect::Forbid };
+    if policy.effect() != wanted {
+        let (is, wanted) = (word(policy.effect()), word(wanted));
+        let message = format!("a policy in `{}/` can only {wanted}, this one says `{is}`", kind.folder());
+        let remedy = match policy.effect() {
+            Effect::Permit => "move it to `permits/`",
+            Effect::Forbid => "move it to `hard/`, or to `gates/` if people may approve it",
+        };
+        findings.push(place.finding(is, message, remedy));
+    }
+}
+
+const fn word(effect: Effect) -> &'static str {
+    match effect {
+        Effect::Permit => "permit",
+        Effect::Forbid => "forbid",
+    }
+}
+
+fn known_annotations(policy: &Policy, kind: Kind, place: &Place<'_>, findings: &mut Vec<Finding>) {
+    let (required, optional) = annotations(kind);
+    for (key, value) in policy.annotations() {
+        let at = format!("@{key}");
+        let known = required.iter().chain(optional).copied();
+        if !known.clone().any(|name| name == key) {
+            let all: Vec<String> = known.clone().map(|name| format!("@{name}")).collect();
+            let remedy = match nearest(key, known) {
+                Some(name) => format!("did you mean `@{name}`?"),
+                None => format!("`{}/` knows {}", kind.folder(), all.join(", ")),
+            };
+            findings.push(place.finding(&at, format!("unknown annotation `{at}` in `{}/`", kind.folder()), remedy));
+        } else if value.trim().is_empty() {
+            findings.push(place.finding(&at, format!("`{at}` is empty"), format!("write {at}(\"...\")")));
+        }
+    }
+    for key in required.iter().filter(|key| policy.annotation(key).is_none()) {
+        let message = format!("the policy has no `@{key}`");
+        let remedy = format!("write @{key}(\"{}\") before it", if *key == "gate" { "approval" } else { "..." });
+        findings.push(place.finding("", message, remedy));
+    }
+}
+
+/// Ids stand on the trail and in one-line messages, so they have the alphabet of all names.
+fn identity(policy: &Policy, place: &Place<'_>, findings: &mut Vec<Finding>) -> String {
+    let id = policy.annotation("id").unwrap_or_default();
+    if !id.trim().is_empty()
+        && let Err(error) = id.parse::<Name>()
+    {
+        findings.push(place.finding("@id", format!("the id {error}"), "for example @id(\"web-restart\")"));
+    }
+    id.to_owned()
+}
+
+fn clauses(policy: &Policy, place: &Place<'_>, findings: &mut Vec<Finding>) -> Vec<Clause> {
+    match policy.to_pst() {
+        Ok(pst::Policy::Static(tree)) => tree.body().clauses().clone(),
+        Ok(pst::Policy::Linked(_)) => {
+            findings.push(place.finding("", "templates are not accepted", "write the names out"));
+            Vec::new()
+        }
+        Err(error) => {
+            let message = format!("the conditions cannot be examined: {error}");
+            findings.push(place.finding("", message, "write them more simply"));
+            Vec::new()
+        }
+    }
+}
+
+fn gate(
+    policy: &Policy,
+    clauses: &[Clause],
+    place: &Place<'_>,
+    findings: &mut Vec<Finding>,
+) -> (BTreeSet<String>, u32) {
+    if policy.annotation("gate").is_some_and(|kind| !kind.trim().is_empty() && kind != "approval") {
+        findings.push(place.finding("@gate", "the only kind of gate is `approval`", "write @gate(\"approval\")"));
+    }
+    let mut approvers = BTreeSet::new();
+    for part in policy.annotation("approvers").unwrap_or_default().split(',').map(str::trim) {
+        match part.parse::<Name>() {
+            Ok(role) => drop(approvers.insert(role.to_string())),
+            Err(_) if part.is_empty() && policy.annotation("approvers").is_none_or(|all| all.trim().is_empty()) => {}
+            Err(error) => {
+                let remedy = "name roles, with commas between them: @approvers(\"sre-oncall, dba\")";
+                findings.push(place.finding("@approvers", format!("an approver {error}"), remedy));
+            }
+        }
+    }
+    let said = policy.annotation("quorum").unwrap_or_default();
+    let quorum = said.parse::<u32>().ok().filter(|count| *count > 0 && !said.starts_with('+'));
+    if quorum.is_none() && !said.trim().is_empty() {
+        let message = format!("`@quorum` is the number of people who must approve, `{said}` is none");
+        findings.push(place.finding("@quorum", message, "write a whole number from 1 up: @quorum(\"1\")"));
+    }
+    if !clauses.iter().any(|clause| reads::reads_fact(clause, "approvals")) {
+        let message = "no approval can open this gate: it never reads `context.approvals`";
+        let remedy = "add unless { context.approvals.contains(\"ROLE\") }, or move it to `hard/`";
+        findings.push(place.finding("", message, remedy));
+    }
+    (approvers, quorum.unwrap_or(1))
+}
+
+fn width(policy: &Policy, scope: &Scope, place: &Place<'_>, findings: &mut Vec<Finding>) {
+    if policy.annotation("wide").is_some_and(|reason| !reason.trim().is_empty()) {
+        return;
+    }
+    let names = |side: &super::scope::Side, kinds: &[&str]| {
+        side.named().is_some_and(|(kind, _)| kinds.is_empty() || kinds.contains(&kind.as_str()))
+    };
+    let missing = [
+        (!names(&scope.principal, &["Playbook", "Publisher"]), "one playbook or publisher", "principal"),
+        (scope.any_action, "an action or group of actions", "action"),
+        (!names(&scope.resource, &[]), "a resource, group or target", "resource"),
+    ];
+    for (_, what, part) in missing.into_iter().filter(|(missing, _, _)| *missing) {
+        let message = format!("the permit is wider than it may be: it does not name {what}");
+        findings.push(place.finding(part, message, "name it, or say why not with @wide(\"reason\")"));
+    }
+}
+
+fn names_exist(policy: &Policy, place: &Place<'_>, world: Option<&World>, findings: &mut Vec<Finding>) {
+    let literals: BTreeSet<(String, String)> = policy
+        .entity_literals()
+        .iter()
+        .map(|uid| (schema::type_of(uid), uid.id().unescaped().to_owned()))
+        .collect();
+    for (kind, id) in literals {
+        let unnameable = match kind.as_str() {
+            "Playbook" => id.parse::<PlaybookId>().err(),
+            "Publisher" => id.parse::<Name>().err(),
+            _ => None,
+        };
+        if let Some(error) = unnameable {
+            findings.push(place.finding(&id, error.to_string(), "no such principal can ever ask"));
+        }
+        let Some(known) = world.and_then(|world| world.ids_of(&kind)) else { continue };
+        if !known.contains(&id.as_str()) {
+            let remedy = match nearest(&id, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => "add it to guardian.toml, or remove it here".to_owned(),
+            };
+            let message = format!("the inventory has no {} `{id}`", kind.to_lowercase());
+            findings.push(place.finding(&id, message, remedy));
+        }
+    }
+}
+
+/// The known name that a typo most likely meant; none when nothing is half as near.
+pub(super) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .map(|name| (strsim::normalized_damerau_levenshtein(typed, name), name))
+        .filter(|(likeness, _)| *likeness >= 0.5)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
