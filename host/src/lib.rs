@@ -7,3 +7,4 @@
 pub mod durable;
 pub mod inventory;
 pub mod model;
+pub mod sandbox;
