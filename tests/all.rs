@@ -1,1 +1,3 @@
-//! x
+//! All tests that go through the public surface, in one binary: it links once.
+
+mod guests;

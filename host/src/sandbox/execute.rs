@@ -142,7 +142,9 @@ fn ended(error: &wasmtime::Error, budget: &mut Budget) -> GuestEnd {
         (_, Some(Trap::StackOverflow)) => LimitName::Stack,
         (_, Some(Trap::Interrupt)) => LimitName::RunTime,
         _ if error.is::<PoolConcurrencyLimitError>() => {
-            return GuestEnd::Stopped { reason: "all slots for guest code are taken; try again when a run has ended".to_owned() };
+            return GuestEnd::Stopped {
+                reason: "all slots for guest code are taken; try again when a run has ended".to_owned(),
+            };
         }
         // wasmtime has no type for it; a test pins the words.
         _ if format!("{:?}", error.root_cause()).contains("HostcallFuelExhausted") => LimitName::CallData,
