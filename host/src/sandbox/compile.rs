@@ -1,0 +1,64 @@
+//! Compiling, in a process of its own.
+//!
+//! A compiler is the largest piece of code that hostile bytes reach, and a small component can make it work for hours
+//! or want gigabytes. So it runs in a child (`guardian compile-worker`, this same binary) that the caller confines with
+//! limits of CPU time and address space and kills when it is late: a component that breaks the compiler breaks that
+//! child. The child has no key, opens no file and knows no name: a component goes in on standard input, code comes out
+//! on standard output, and a refusal is one line on standard error.
+//!
+//! Nothing here decides whether the component may run; the bytes have been admitted before, and the parent puts its own
+//! MAC on what comes out.
+
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::process::ExitCode;
+
+use super::engine::compiler;
+use super::{SandboxError, walk};
+use crate::model::{Interface, Limits};
+
+/// More than any `component_mib` that could be compiled within the address space of the child: a bound on reading, in
+/// bytes, in case the parent did not look.
+const LARGEST_INPUT: u64 = 256 * 1024 * 1024;
+
+/// Exit code for a component that is refused, as everywhere in this program.
+const REFUSED: u8 = 3;
+
+/// Compiles a component to machine code for [`Engine`](super::Engine)s with the same limits.
+///
+/// # Errors
+/// What [`walk`] refuses, with every interface counted as granted, and what the compiler refuses.
+pub fn compile(component: &[u8], limits: &Limits) -> Result<Vec<u8>, SandboxError> {
+    walk(component, &BTreeSet::from(Interface::ALL), limits)?;
+    compiler(limits)?.precompile_component(component).map_err(SandboxError::Compile)
+}
+
+/// The body of `guardian compile-worker`: a component on standard input, compiled code on standard output.
+///
+/// Exit code 0 when all of it was written, 3 with one line on standard error when the component is refused, 1 when
+/// reading or writing failed.
+#[must_use]
+pub fn compile_worker() -> ExitCode {
+    let mut component = Vec::new();
+    if let Err(error) = std::io::stdin().lock().take(LARGEST_INPUT + 1).read_to_end(&mut component) {
+        return say(1, &format!("the component could not be read: {error}"));
+    }
+    // The operator's `component_mib` was checked by the parent; what the code is compiled *for* does not depend on it.
+    let limits = Limits { component_mib: LARGEST_INPUT >> 20, ..Limits::default() };
+    match compile(&component, &limits) {
+        Ok(code) => {
+            let mut out = std::io::stdout().lock();
+            match out.write_all(&code).and_then(|()| out.flush()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(error) => say(1, &format!("the compiled code could not be written: {error}")),
+            }
+        }
+        Err(error @ (SandboxError::Refused(_) | SandboxError::Compile(_))) => say(REFUSED, &error.to_string()),
+        Err(error) => say(1, &error.to_string()),
+    }
+}
+
+fn say(code: u8, line: &str) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{line}");
+    ExitCode::from(code)
+}

@@ -1,0 +1,2 @@
+;; Gives up without a word.
+(func $remediate (type $remediate) unreachable)
