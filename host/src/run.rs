@@ -25,4 +25,4 @@ pub use execute::{Watcher, execute};
 pub use plan::plan;
 pub use report::RunReport;
 pub use request::Request;
-pub use site::{Site, actor};
+pub use site::{Site, actor, audit_options};

@@ -54,7 +54,10 @@ pub enum Command {
     },
     /// Compile one component from standard input (used by guardian itself, in a process that can be killed).
     #[command(hide = true)]
-    CompileWorker,
+    CompileWorker {
+        /// The limits, as JSON.
+        limits: String,
+    },
     /// Keep one service (used by guardian itself).
     #[command(hide = true)]
     Keeper {

@@ -10,6 +10,7 @@ use std::io::{IsTerminal as _, Write as _};
 pub struct Screen {
     colour: bool,
     json: bool,
+    silent: bool,
 }
 
 /// What a piece of text means.
@@ -33,7 +34,13 @@ impl Screen {
     pub fn new(json: bool) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { colour: wanted && !dumb && !json && std::io::stdout().is_terminal(), json }
+        Self { colour: wanted && !dumb && !json && std::io::stdout().is_terminal(), json, silent: false }
+    }
+
+    /// A screen that shows nothing, for commands that another command runs on its way.
+    #[must_use]
+    pub const fn silent() -> Self {
+        Self { colour: false, json: false, silent: true }
     }
 
     /// Whether the caller wants JSON.
@@ -65,7 +72,7 @@ impl Screen {
 
     /// One line for people, left out when JSON is wanted.
     pub fn say(&self, text: &str) {
-        if !self.json {
+        if !self.json && !self.silent {
             self.line(text);
         }
     }

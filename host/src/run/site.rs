@@ -187,7 +187,7 @@ impl Site {
 
 /// Where the trail of a home lies.
 #[must_use]
-pub(super) fn audit_options(home: &Home, configuration: &Configuration) -> AuditOptions {
+pub fn audit_options(home: &Home, configuration: &Configuration) -> AuditOptions {
     AuditOptions {
         segment_bytes: configuration.audit.segment_bytes,
         reserve_bytes: configuration.audit.reserve_bytes,

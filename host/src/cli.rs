@@ -1,0 +1,79 @@
+//! The command line: one verb per file, one exit code per kind of end.
+//!
+//! A command opens what it needs and nothing more, prints for people or (`--json`) one documented document, and ends
+//! with the code of [`Exit`]. Whatever was written by a guest, a manifest or a service is escaped before it is printed.
+//! Mistakes are one line on standard error: what, where, how to mend it.
+
+mod arguments;
+mod audit;
+mod build;
+mod context;
+mod demo;
+mod exit;
+mod failure;
+mod init;
+mod key;
+mod plan;
+mod playbook;
+mod policy;
+mod run;
+mod screen;
+mod status;
+mod story;
+mod trust;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+pub use self::arguments::Arguments;
+pub use self::exit::Exit;
+pub use self::screen::JSON_VERSION;
+
+use self::arguments::Command;
+use self::context::Context;
+use self::failure::Failure;
+
+/// Runs the command line of this process.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are answers; everything else is one line of what is wrong and a hint.
+            let _ = error.print();
+            return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
+        }
+    };
+    match execute(arguments) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("guardian: {}", failure.message);
+            failure.exit.into()
+        }
+    }
+}
+
+fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let context = Context::new(arguments.home, arguments.json)?;
+    let exit = match arguments.command {
+        Command::CompileWorker { limits } => return Ok(context::compile_worker(&limits)),
+        Command::Keeper { folder } => return Ok(crate::capability::keeper_main(&folder)),
+        Command::DemoService { port } => return Ok(demo::service(port)),
+        Command::Init => init::init(&context)?,
+        Command::Run(given) => run::run(&context, &given)?,
+        Command::Plan(given) => plan::plan(&context, &given)?,
+        Command::Demo(given) => demo::demo(&context, &given)?,
+        Command::Status => status::status(&context)?,
+        Command::Playbook(command) => playbook::execute(&context, command)?,
+        Command::Policy(command) => policy::execute(&context, command)?,
+        Command::Trust(command) => trust::execute(&context, command)?,
+        Command::Audit(command) => audit::execute(&context, command)?,
+        Command::Key(command) => key::execute(&context, command)?,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "guardian", &mut std::io::stdout());
+            Exit::Ok
+        }
+    };
+    Ok(exit.into())
+}

@@ -1,0 +1,199 @@
+//! `guardian audit`: reading and verifying the trail, and the lawful ways on after damage.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::audit::{Body, Filter, Reader, Record, SuccessorKind, Trail};
+use crate::inventory::Configuration;
+use crate::model::{Outcome, escape_to};
+use crate::run::{actor, audit_options};
+
+use super::Exit;
+use super::arguments::AuditCommand;
+use super::context::Context;
+use super::failure::Failure;
+use super::screen::{Screen, Tone};
+
+/// How much of a record's text a line holds.
+const SHOWN: usize = 160;
+/// How often a followed trail is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
+pub(super) fn execute(context: &Context, command: AuditCommand) -> Result<Exit, Failure> {
+    match command {
+        AuditCommand::List { run, kind, from, last } => {
+            let run = run.map(|run| run.parse()).transpose()?;
+            list(context, &Filter { run, kind, from: from.unwrap_or(0) }, last)
+        }
+        AuditCommand::Show { seq } => show(context, seq),
+        AuditCommand::Tail => tail(context),
+        AuditCommand::Verify => verify(context),
+        AuditCommand::Recover { reason } => succeed(context, SuccessorKind::Recover, &reason),
+        AuditCommand::Fork { reason } => succeed(context, SuccessorKind::Fork, &reason),
+    }
+}
+
+fn reader(context: &Context) -> Result<Reader, Failure> {
+    Ok(Reader::open(context.home.var())?)
+}
+
+fn list(context: &Context, filter: &Filter, last: usize) -> Result<Exit, Failure> {
+    let records = reader(context)?.last(filter, last)?;
+    let screen = &context.screen;
+    if screen.json() {
+        screen.document("audit-list", &json!({ "records": records }))?;
+    } else {
+        for record in &records {
+            screen.say(&line(screen, record));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn show(context: &Context, seq: u64) -> Result<Exit, Failure> {
+    let shown = reader(context)?.show(seq)?;
+    let screen = &context.screen;
+    if screen.json() {
+        screen.document("audit-record", &json!({ "record": shown.record, "segment": shown.segment, "offset": shown.offset }))?;
+        return Ok(Exit::Ok);
+    }
+    screen.say(&line(screen, &shown.record));
+    screen.say(&screen.paint(Tone::Faint, &format!("  {} at byte {}", escape_to(&shown.segment, SHOWN), shown.offset)));
+    let value: Value = serde_json::from_slice(&shown.bytes)?;
+    for text in serde_json::to_string_pretty(&value)?.lines() {
+        // JSON spells control characters out; bidirectional and invisible ones it does not.
+        screen.say(&format!("  {}", crate::model::escape(text).replace("\\\\", "\\")));
+    }
+    Ok(Exit::Ok)
+}
+
+fn tail(context: &Context) -> Result<Exit, Failure> {
+    let reader = reader(context)?;
+    let from = reader.last(&Filter::default(), 1)?.last().map_or(0, |record| record.seq);
+    let mut filter = Filter { from, ..Filter::default() };
+    let screen = &context.screen;
+    loop {
+        filter = reader.follow(&filter, &mut |shown| {
+            if screen.json() {
+                screen.line(&serde_json::to_string(&shown.record)?);
+            } else {
+                screen.say(&line(screen, &shown.record));
+            }
+            Ok(())
+        })?;
+        context.clock.sleep(LOOK);
+    }
+}
+
+fn verify(context: &Context) -> Result<Exit, Failure> {
+    let verified = reader(context)?.verify()?;
+    let screen = &context.screen;
+    if screen.json() {
+        screen.document("audit-verify", &json!({
+            "ok": true, "segments": verified.segments, "records": verified.records, "batches": verified.batches,
+            "root": verified.root, "signed": verified.signed, "unfinished_bytes": verified.unfinished_bytes,
+        }))?;
+        return Ok(Exit::Ok);
+    }
+    screen.say(&format!(
+        "{} {} records in {} segments; {} batch roots derived anew; the signed checkpoint covers {}",
+        screen.paint(Tone::Good, "verified"),
+        verified.records,
+        verified.segments,
+        verified.batches,
+        verified.signed
+    ));
+    screen.say(&format!("  root {}", verified.root));
+    if verified.unfinished_bytes > 0 {
+        screen.say(&format!("  {} bytes at the end are no whole batch: being written now, or torn by a crash", verified.unfinished_bytes));
+    }
+    Ok(Exit::Ok)
+}
+
+fn succeed(context: &Context, kind: SuccessorKind, reason: &str) -> Result<Exit, Failure> {
+    let configuration = Configuration::load(&context.home.open_etc()?)?;
+    let options = audit_options(&context.home, &configuration);
+    let clock = std::sync::Arc::clone(&context.clock);
+    let trail = match kind {
+        SuccessorKind::Recover => Trail::recover(&options, reason, actor(), clock)?,
+        SuccessorKind::Fork => Trail::fork(&options, reason, actor(), clock)?,
+    };
+    trail.close()?;
+    let first = reader(context)?.show(0)?;
+    let screen = &context.screen;
+    if screen.json() {
+        screen.document("audit-successor", &json!({ "record": first.record }))?;
+    } else {
+        screen.say(&format!("{} a new trail; its first record names the old one", screen.paint(Tone::Good, "began")));
+        screen.say(&line(screen, &first.record));
+    }
+    Ok(Exit::Ok)
+}
+
+/// One record on one line.
+fn line(screen: &Screen, record: &Record) -> String {
+    let run = record.run.as_ref().map_or_else(String::new, |run| format!(" {run}"));
+    let step = record.step.map_or_else(String::new, |step| format!("#{step}"));
+    let login = record.actor.login_uid.map_or_else(String::new, |uid| format!(" (login {uid})"));
+    let tone = match &record.body {
+        Body::Denied { .. } | Body::Refused { .. } | Body::Recovery { .. } => Tone::Bad,
+        Body::Intent { .. } => Tone::Warn,
+        Body::Outcome { outcome: Outcome::Indeterminate { .. } | Outcome::Failed { .. }, .. } => Tone::Warn,
+        _ => Tone::Good,
+    };
+    format!(
+        "{:>6} {} uid {}{login}{run}{step} {} {}",
+        record.seq,
+        screen.paint(Tone::Faint, &record.t.to_string()),
+        record.actor.uid,
+        screen.paint(tone, record.body.kind()),
+        what(&record.body)
+    )
+}
+
+/// What a record says, in a few words, escaped.
+fn what(body: &Body) -> String {
+    let show = |text: &str| escape_to(text, SHOWN);
+    match body {
+        Body::Boot { version, host } => format!("guardian {} on {}", show(version), show(host)),
+        Body::Recovery { truncated_bytes, in_doubt } => {
+            format!("after a crash: {truncated_bytes} bytes of an unfinished batch cut off, {} intents in doubt", in_doubt.len())
+        }
+        Body::Policy { policies, digest } => format!("{policies} policies, {}", digest.short()),
+        Body::Store { change, playbook, release, component, signers, .. } => {
+            let signers: Vec<String> = signers.iter().map(|label| show(label)).collect();
+            format!("{change:?} {playbook} release {release} ({}) signed by {}", component.short(), signers.join(", ")).to_lowercase()
+        }
+        Body::Refused { playbook, reason, count, .. } => {
+            format!("{}{} (x{count})", playbook.as_ref().map_or_else(String::new, |id| format!("{}: ", show(id))), show(reason))
+        }
+        Body::RunStart { playbook, release, incident, .. } => {
+            format!("{playbook} release {release} for {} on {}, severity {}", incident.kind, incident.target, incident.severity)
+        }
+        Body::Intent { action, policies, undo, .. } => {
+            let undo = undo.as_ref().map_or_else(String::new, |undo| format!(", undo {} at {}", show(&undo.kind), show(&undo.reference)));
+            format!("{} {} [{}]{undo}", action.verb(), show(&action.resource_as_given()), policies.join(", "))
+        }
+        Body::Read { action, policies, .. } => {
+            format!("{} {} [{}]", action.verb(), show(&action.resource_as_given()), policies.join(", "))
+        }
+        Body::Outcome { of, outcome, micros } => {
+            let how = match outcome {
+                Outcome::Done { .. } => "done".to_owned(),
+                Outcome::Failed { error } => format!("failed: {}", show(&error.message)),
+                Outcome::Indeterminate { error } => format!("INDETERMINATE: {}", show(&error.message)),
+            };
+            format!("of {of}: {how} ({micros} us)")
+        }
+        Body::Denied { action, resource, code, policies, count, .. } => {
+            format!("{} {} ({}) [{}] (x{count})", show(action), show(resource), code.word(), policies.join(", "))
+        }
+        Body::Check { resource, reading, successes, needed } => {
+            format!("{resource} {} {} ({successes} of {needed})", reading.verdict.word(), show(&reading.seen))
+        }
+        Body::RunEnd { state, reason, millis, .. } => format!("{} after {millis} ms: {}", state.word(), show(reason)),
+        Body::Successor { reason, lost, .. } => format!("follows another trail: {} ({lost} records lost)", show(reason)),
+        other => serde_json::to_value(other).map_or_else(|_| String::new(), |value| show(&value.to_string())),
+    }
+}

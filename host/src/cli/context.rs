@@ -1,0 +1,76 @@
+//! What every command starts from: the home, the screen, this program and the clock.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::durable::Folder;
+use crate::inventory::Home;
+use crate::model::{Clock, Limits, SystemClock};
+use crate::run::Site;
+
+use super::Exit;
+use super::failure::Failure;
+use super::screen::Screen;
+
+/// What every command starts from.
+pub(super) struct Context {
+    pub(super) home: Home,
+    pub(super) screen: Screen,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Context {
+    pub(super) fn new(home: Option<PathBuf>, json: bool) -> Result<Self, Failure> {
+        let home = match home {
+            Some(given) => {
+                let absolute = std::path::absolute(&given)
+                    .map_err(|error| Failure::usage(format!("--home `{}` cannot be used: {error}", given.display())))?;
+                Home::at(&absolute)
+            }
+            None => Home::of_the_machine(),
+        };
+        Ok(Self { home, screen: Screen::new(json), clock: Arc::new(SystemClock::default()) })
+    }
+
+    /// The same for another home, as the demo needs.
+    pub(super) fn within(&self, root: &Path) -> Self {
+        Self { home: Home::at(root), screen: Screen::new(self.screen.json()), clock: Arc::clone(&self.clock) }
+    }
+
+    /// Opens the home.
+    pub(super) fn site(&self) -> Result<Site, Failure> {
+        Ok(Site::open(self.home.clone(), program()?, Arc::clone(&self.clock))?)
+    }
+}
+
+/// This binary: the very file that runs, also when it was replaced since.
+pub(super) fn program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| Failure::other(format!("cannot find this program: {error}")))
+}
+
+/// A file a person named: its folder, opened, and its name in it.
+pub(super) fn folder_of(path: &Path) -> Result<(Folder, String), Failure> {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let name = absolute.file_name().and_then(std::ffi::OsStr::to_str);
+    match (absolute.parent(), name) {
+        (Some(folder), Some(name)) => Ok((Folder::open(folder)?, name.to_owned())),
+        _ => Err(Failure::usage(format!("`{}` is not a file", path.display()))),
+    }
+}
+
+/// The hidden command that compiles one component: first it confines itself, then it reads a byte.
+pub(super) fn compile_worker(limits: &str) -> ExitCode {
+    let limits: Limits = match serde_json::from_str(limits) {
+        Ok(limits) => limits,
+        Err(error) => {
+            eprintln!("the limits cannot be read: {error}");
+            return Exit::Usage.into();
+        }
+    };
+    if let Err(error) = crate::registry::confine(&limits) {
+        eprintln!("{error}");
+        return Exit::Other.into();
+    }
+    crate::sandbox::compile_worker(&limits)
+}

@@ -1,0 +1,59 @@
+//! `guardian init`: a new home that permits nothing and trusts nobody.
+
+use serde_json::json;
+
+use crate::audit::Trail;
+use crate::durable::Folder;
+use crate::inventory::{Configuration, DEFAULT_CONFIGURATION};
+use crate::policy::{DEFAULT_BASICS, DEFAULT_HARD};
+use crate::registry::HostKey;
+use crate::run::{actor, audit_options};
+
+use super::Exit;
+use super::context::Context;
+use super::failure::Failure;
+use super::screen::Tone;
+
+pub(super) fn init(context: &Context) -> Result<Exit, Failure> {
+    make(context, DEFAULT_CONFIGURATION)?;
+    let (home, screen) = (&context.home, &context.screen);
+    if screen.json() {
+        screen.document("init", &json!({ "etc": home.etc(), "var": home.var() }))?;
+        return Ok(Exit::Ok);
+    }
+    let flag = home.flag();
+    screen.say(&format!("{} a new home", screen.paint(Tone::Good, "made")));
+    screen.say(&format!("  {}   yours: configuration, policy, trust", home.etc().display()));
+    screen.say(&format!("  {}   guardian's own: keys, playbooks, audit trail, state", home.var().display()));
+    screen.say("it trusts no publisher and permits nothing yet. next:");
+    screen.say(&format!("  name a service     edit {}", home.etc().join("guardian.toml").display()));
+    screen.say(&format!("  trust a publisher  guardian{flag} trust add KEY --publisher NAME"));
+    screen.say(&format!("  add a playbook     guardian{flag} playbook add FILE.wasm"));
+    screen.say(&format!("  permit it          write {}", home.etc().join("policy/permits/NAME.cedar").display()));
+    Ok(Exit::Ok)
+}
+
+/// Makes the home with this configuration. Refuses one that is there, so that nothing is ever overwritten.
+pub(super) fn make(context: &Context, configuration: &str) -> Result<(), Failure> {
+    let home = &context.home;
+    let settings = Configuration::parse(&home.etc().join("guardian.toml"), configuration)?;
+    let etc = Folder::make(home.etc())?;
+    if etc.dir().exists("guardian.toml") {
+        return Err(Failure::usage(format!("there is a home at `{}` already; nothing was changed", etc.path().display())));
+    }
+    etc.make_sub("guardian.d")?;
+    etc.make_sub("trust")?;
+    let policy = etc.make_sub("policy")?;
+    policy.make_sub("gates")?;
+    policy.make_sub("hard")?.replace_with_mode("protected.cedar", DEFAULT_HARD.as_bytes(), 0o644)?;
+    policy.make_sub("permits")?.replace_with_mode("basics.cedar", DEFAULT_BASICS.as_bytes(), 0o644)?;
+    let var = Folder::make(home.var())?;
+    for name in ["store", "cache", "state"] {
+        var.make_sub(name)?;
+    }
+    HostKey::load_or_make(&var.make_sub("keys")?)?;
+    Trail::create(&audit_options(home, &settings), actor(), std::sync::Arc::clone(&context.clock))?.close()?;
+    // Last: a home with this file is whole.
+    etc.replace_with_mode("guardian.toml", configuration.as_bytes(), 0o644)?;
+    Ok(())
+}

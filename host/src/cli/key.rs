@@ -1,0 +1,27 @@
+//! `guardian key`: signing keys for publishers.
+
+use serde_json::json;
+
+use crate::trust::SigningKey;
+
+use super::Exit;
+use super::arguments::KeyCommand;
+use super::context::{Context, folder_of};
+use super::failure::Failure;
+
+pub(super) fn execute(context: &Context, command: KeyCommand) -> Result<Exit, Failure> {
+    let KeyCommand::New { file } = command;
+    let (folder, name) = folder_of(&file)?;
+    let key = SigningKey::generate()?;
+    key.store(&folder, &name)?;
+    let public = key.public();
+    folder.replace_with_mode(&format!("{name}.pub"), format!("{public}\n").as_bytes(), 0o644)?;
+    let screen = &context.screen;
+    if screen.json() {
+        screen.document("key", &json!({ "private": file, "public": public.to_string(), "id": public.id().to_string() }))?;
+    } else {
+        screen.say(&format!("made {} (keep it secret) and {}.pub", file.display(), file.display()));
+        screen.say(&public.to_string());
+    }
+    Ok(Exit::Ok)
+}

@@ -1,0 +1,81 @@
+//! How a run reads on a terminal: one line per call, with its verdict, and the end.
+
+use crate::gate::{Call, Passage};
+use crate::model::{EffectClass, RunState, escape_to};
+use crate::run::RunReport;
+
+use super::Exit;
+use super::screen::{Screen, Tone};
+
+/// How much of a guest's text a line holds.
+const SHOWN: usize = 200;
+
+/// One call as a line: number, verdict, action, resource, what came of it.
+pub(super) fn call(screen: &Screen, call: &Call, planned: bool) -> String {
+    let (tone, verdict, rest) = match &call.passage {
+        Passage::Done { policies, seen } => {
+            let word = match (call.class, planned) {
+                (EffectClass::Read, _) => "permitted",
+                (_, true) => "would do ",
+                (_, false) => "done     ",
+            };
+            (Tone::Good, word, joined(seen, policies))
+        }
+        Passage::Failed { policies, code, message } => {
+            (Tone::Warn, "failed   ", joined(&format!("{}: {message}", code.word()), policies))
+        }
+        Passage::Denied { policies, code } => (Tone::Bad, "DENIED   ", joined(code, policies)),
+        Passage::NotRecorded { message } => (Tone::Bad, "REFUSED  ", message.clone()),
+    };
+    let arguments = if call.arguments.is_empty() { String::new() } else { format!(" {}", call.arguments) };
+    let undo = call.undo.as_ref().map_or_else(String::new, |place| format!(" · undo kept at {place}"));
+    let record = call.record.map_or_else(String::new, |record| format!(" · record {record}"));
+    format!(
+        "  {:>3} {} {:<20} {}{arguments}  {}{}",
+        call.step,
+        screen.paint(tone, verdict),
+        call.action,
+        call.resource,
+        rest,
+        screen.paint(Tone::Faint, &format!("{undo}{record}")),
+    )
+}
+
+fn joined(text: &str, policies: &[String]) -> String {
+    let by = if policies.is_empty() { String::new() } else { format!("[{}]", policies.join(", ")) };
+    [text, by.as_str()].iter().filter(|part| !part.is_empty()).copied().collect::<Vec<_>>().join(" ")
+}
+
+/// The end of a run.
+pub(super) fn end(screen: &Screen, report: &RunReport) {
+    let tone = match report.state {
+        RunState::Healed => Tone::Good,
+        RunState::AwaitingApproval => Tone::Warn,
+        _ => Tone::Bad,
+    };
+    if let Some(said) = &report.said {
+        screen.say(&format!("  the playbook says: {}", escape_to(&said.summary, SHOWN)));
+    }
+    if let Some(check) = &report.check {
+        let assumed = if check.assumed { ", assumed" } else { "" };
+        screen.say(&format!("  the check of {} says: {} ({}{assumed})", report.target, check.verdict.word(), escape_to(&check.seen, SHOWN)));
+    }
+    for note in &report.notes {
+        screen.say(&format!("  {} {note}", screen.paint(Tone::Warn, "note:")));
+    }
+    let reason = if report.reason.is_empty() { String::new() } else { format!(": {}", report.reason) };
+    screen.say(&format!("{}{reason}", screen.paint(tone, report.state.word())));
+}
+
+/// The exit code of where a run ended.
+pub(super) const fn exit(state: RunState) -> Exit {
+    match state {
+        RunState::Healed => Exit::Ok,
+        RunState::NotHealed => Exit::NotHealed,
+        RunState::Refused => Exit::Refused,
+        RunState::AwaitingApproval => Exit::ApprovalNeeded,
+        RunState::AuditUnavailable => Exit::AuditUnavailable,
+        RunState::Indeterminate => Exit::Indeterminate,
+        RunState::Requested | RunState::Admitted | RunState::Executing | RunState::Checking => Exit::Other,
+    }
+}

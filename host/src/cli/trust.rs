@@ -1,0 +1,114 @@
+//! `guardian trust`: which publisher, which key, how many of them.
+
+use serde_json::json;
+
+use crate::audit::{Body, Trail, TrustChange};
+use crate::durable::Folder;
+use crate::inventory::Configuration;
+use crate::model::{Name, escape};
+use crate::run::{actor, audit_options};
+use crate::trust::{PublicKey, TrustStore};
+
+use super::Exit;
+use super::arguments::TrustCommand;
+use super::context::{Context, folder_of};
+use super::failure::Failure;
+use super::screen::Tone;
+
+/// A public key is one line.
+const LARGEST_KEY: u64 = 4 * 1024;
+
+pub(super) fn execute(context: &Context, command: TrustCommand) -> Result<Exit, Failure> {
+    let folder = context.home.open_etc()?.sub("trust")?;
+    match command {
+        TrustCommand::List => list(context, &folder),
+        TrustCommand::Add { key, publisher, threshold, label } => {
+            let publisher: Name = publisher.parse()?;
+            let key = read_key(&key)?;
+            let label = label.map_or_else(|| key.id().short(), |label| label).parse()?;
+            let mut store = TrustStore::load(&folder)?;
+            store.add(&publisher, &label, key.clone(), threshold)?;
+            record(context, &mut store, &folder, TrustChange::Added, Some(&publisher), Some(key.id().to_string()))?;
+            context.screen.say(&format!("{} `{label}` to sign for `{publisher}`", context.screen.paint(Tone::Good, "trusted")));
+            Ok(Exit::Ok)
+        }
+        TrustCommand::Remove { publisher, key } => {
+            let publisher: Name = publisher.parse()?;
+            let label: Option<Name> = key.map(|label| label.parse()).transpose()?;
+            let mut store = TrustStore::load(&folder)?;
+            store.remove(&publisher, label.as_ref())?;
+            let removed = label.as_ref().map(ToString::to_string);
+            record(context, &mut store, &folder, TrustChange::Removed, Some(&publisher), removed)?;
+            context.screen.say(&format!("`{publisher}` is no longer trusted with {}", label.map_or("any key".to_owned(), |label| format!("`{label}`"))));
+            Ok(Exit::Ok)
+        }
+        TrustCommand::ResetClock { reason } => {
+            let store = TrustStore::load(&folder)?;
+            let trail = open_trail(context)?;
+            let body = Body::Trust { change: TrustChange::ClockReset, publisher: None, key: Some(escape(&reason)), digest: store.digest() };
+            trail.append_durable(None, body)?;
+            trail.close()?;
+            context.screen.say("the machine's clock counts as right again; the reason stands on the trail");
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+/// The key itself, or a file with it.
+fn read_key(given: &str) -> Result<PublicKey, Failure> {
+    if let Ok(key) = given.parse() {
+        return Ok(key);
+    }
+    let (folder, name) = folder_of(std::path::Path::new(given))?;
+    let bytes = folder.read_bounded(&name, LARGEST_KEY)?;
+    Ok(String::from_utf8_lossy(&bytes).trim().parse::<PublicKey>()?)
+}
+
+fn open_trail(context: &Context) -> Result<Trail, Failure> {
+    let configuration = Configuration::load(&context.home.open_etc()?)?;
+    let clock = std::sync::Arc::clone(&context.clock);
+    Ok(Trail::open(&audit_options(&context.home, &configuration), actor(), clock)?)
+}
+
+/// The change goes on the trail before it takes hold: who may sign is the most valuable thing a home knows.
+fn record(
+    context: &Context,
+    store: &mut TrustStore,
+    folder: &Folder,
+    change: TrustChange,
+    publisher: Option<&Name>,
+    key: Option<String>,
+) -> Result<(), Failure> {
+    let trail = open_trail(context)?;
+    trail.append_durable(None, Body::Trust { change, publisher: publisher.cloned(), key, digest: store.digest() })?;
+    store.save(folder)?;
+    trail.close()?;
+    if context.screen.json() {
+        context.screen.document("trust", &json!({ "change": change, "publisher": publisher, "digest": store.digest() }))?;
+    }
+    Ok(())
+}
+
+fn list(context: &Context, folder: &Folder) -> Result<Exit, Failure> {
+    let store = TrustStore::load(folder)?;
+    let screen = &context.screen;
+    let rows: Vec<Vec<String>> = store
+        .list()
+        .flat_map(|(name, publisher)| {
+            let threshold = format!("{} of {}", publisher.threshold(), publisher.keys().count());
+            publisher.keys().map(move |(label, key)| vec![name.to_string(), threshold.clone(), label.to_string(), key.to_string()]).collect::<Vec<_>>()
+        })
+        .collect();
+    if screen.json() {
+        let items: Vec<_> = rows
+            .iter()
+            .map(|row| json!({ "publisher": row.first(), "threshold": row.get(1), "label": row.get(2), "key": row.get(3) }))
+            .collect();
+        screen.document("trust-list", &json!({ "publishers": items, "digest": store.digest() }))?;
+    } else if rows.is_empty() {
+        screen.say(&format!("no publisher is trusted; add one with `guardian{} trust add KEY --publisher NAME`", context.home.flag()));
+    } else {
+        screen.table(&["PUBLISHER", "SIGNATURES", "LABEL", "KEY"], &rows);
+    }
+    Ok(Exit::Ok)
+}
