@@ -1,0 +1,246 @@
+//! Group commit: many callers, one write, one fdatasync.
+//!
+//! A caller puts its record into the queue, where it gets its number, and waits for it to be durable. The first one who
+//! finds nobody writing becomes the leader: it takes what is in the queue, writes it as one batch, syncs, goes on in the
+//! projection, and wakes the others. Whoever came meanwhile is in the next batch. So the cost of a sync is shared by as
+//! many callers as there are, and a single caller pays nothing for the machinery but two uncontended locks.
+//!
+//! Numbers are given once and never taken back: after "no space" a batch stays in the queue and is tried again with the
+//! next one, its waiters are told, and the one who began an intent writes the outcome "not attempted" behind it. No code
+//! path drops a record (INVARIANT 7); the queue is bounded.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::error::{AuditError, Failure};
+use super::frame;
+use super::projection::State;
+use super::record::{Draft, Record};
+use super::storage::Storage;
+use super::tree::Frontier;
+use crate::model::Clock;
+
+/// The largest batch in bytes: sixteen of the largest records, thousands of usual ones, and what one reader reads at once.
+pub(super) const LARGEST_BATCH: usize = 1024 * 1024;
+
+/// Buffered records beyond this are written without being asked for: what is lost in a crash stays small.
+const BUFFERED: usize = 256 * 1024;
+
+/// The queue takes nothing more beyond this, except what ends something that was begun.
+const QUEUED: usize = 4 * 1024 * 1024;
+
+struct Pending {
+    record: Record,
+    bytes: Vec<u8>,
+}
+
+#[derive(Default)]
+struct Queue {
+    next: u64,
+    durable: u64,
+    pending: VecDeque<Pending>,
+    bytes: usize,
+    leading: bool,
+    poison: Option<String>,
+    /// The records below this number were refused by a full disk; they are still in the queue.
+    refused: Option<(u64, String)>,
+}
+
+/// What is written to, and the tree of what was.
+pub(super) struct Writer {
+    pub(super) storage: Box<dyn Storage>,
+    pub(super) tree: Frontier,
+    buffer: Vec<u8>,
+}
+
+/// The queue, the writer, and what they make of the trail.
+pub(super) struct Commit {
+    queue: Mutex<Queue>,
+    turned: Condvar,
+    writer: Mutex<Writer>,
+    state: Mutex<State>,
+    left: AtomicU64,
+    largest_batch: usize,
+}
+
+pub(super) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that is guarded is left half-changed by a panic that cannot happen here; going on beats a second panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Commit {
+    pub(super) fn new(storage: Box<dyn Storage>, tree: Frontier, state: State, largest_batch: usize) -> Self {
+        let queue = Queue { next: tree.size(), durable: tree.size(), ..Queue::default() };
+        let left = AtomicU64::new(storage.left());
+        let writer = Mutex::new(Writer { storage, tree, buffer: Vec::new() });
+        let largest_batch = largest_batch.min(LARGEST_BATCH);
+        let queue = Mutex::new(queue);
+        Self { queue, turned: Condvar::new(), writer, state: Mutex::new(state), left, largest_batch }
+    }
+
+    /// Puts a record into the queue. `must` is for what ends something: it is taken beyond the bound.
+    pub(super) fn enqueue(&self, draft: Draft, clock: &dyn Clock, must: bool) -> Result<u64, AuditError> {
+        let bound = if must { QUEUED * 2 } else { QUEUED };
+        let longest = draft.longest();
+        let (seq, full) = {
+            let mut queue = locked(&self.queue);
+            if let Some(reason) = &queue.poison {
+                return Err(AuditError::Poisoned { reason: reason.clone() });
+            }
+            if queue.bytes + longest > bound {
+                let what = "records wait to be written and the disk takes none".to_owned();
+                return Err(AuditError::NoSpace { what });
+            }
+            let seq = queue.next;
+            let (record, bytes) = draft.place(seq, clock.now());
+            queue.next += 1;
+            queue.bytes += bytes.len();
+            queue.pending.push_back(Pending { record, bytes });
+            (seq, queue.bytes > BUFFERED)
+        };
+        if full && !must {
+            self.wait(seq)?;
+        }
+        Ok(seq)
+    }
+
+    /// Waits until the record is durable, and writes the batch itself if nobody does.
+    pub(super) fn wait(&self, seq: u64) -> Result<(), Failure> {
+        let mut queue = locked(&self.queue);
+        loop {
+            if queue.durable > seq {
+                return Ok(());
+            }
+            if let Some(reason) = &queue.poison {
+                return Err(Failure::Poison(reason.clone()));
+            }
+            if queue.leading {
+                queue = self.turned.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                match &queue.refused {
+                    Some((below, what)) if seq < *below && queue.durable <= seq => {
+                        return Err(Failure::NoSpace(what.clone()));
+                    }
+                    _ => continue,
+                }
+            }
+            let batch = self.take(&mut queue);
+            if batch.is_empty() {
+                return Ok(());
+            }
+            drop(queue);
+            let written = self.write(&batch);
+            queue = locked(&self.queue);
+            queue.leading = false;
+            let settled = settle(&mut queue, batch, written);
+            self.turned.notify_all();
+            settled?;
+        }
+    }
+
+    fn take(&self, queue: &mut Queue) -> Vec<Pending> {
+        let mut batch = Vec::with_capacity(queue.pending.len());
+        let mut length = frame::TRAILER_BYTES;
+        while let Some(next) = queue.pending.front() {
+            length += frame::FRAME_BYTES + next.bytes.len();
+            if length > self.largest_batch && !batch.is_empty() {
+                break;
+            }
+            queue.bytes = queue.bytes.saturating_sub(next.bytes.len());
+            batch.extend(queue.pending.pop_front());
+        }
+        queue.leading = !batch.is_empty();
+        batch
+    }
+
+    /// Writes one batch and goes on by it. INVARIANT 1: nobody is told that a record is durable before this returns.
+    fn write(&self, batch: &[Pending]) -> Result<(), Failure> {
+        let mut writer = locked(&self.writer);
+        let Writer { storage, tree, buffer } = &mut *writer;
+        storage.watch()?;
+        let broken = |error: tlog_tiles::tlog::Error| Failure::Poison(format!("the tree cannot be computed: {error}"));
+        let first = tree.size();
+        let mut after = tree.clone();
+        buffer.clear();
+        for pending in batch {
+            frame::push_record(buffer, pending.record.seq, &pending.bytes);
+            after.push(&pending.bytes).map_err(broken)?;
+        }
+        frame::push_trailer(buffer, first, after.size(), &after.root().map_err(broken)?);
+        storage.append(buffer, tree)?;
+        *tree = after;
+        self.left.store(storage.left(), Ordering::SeqCst);
+        let mut state = locked(&self.state);
+        for pending in batch {
+            state.apply(&pending.record, pending.bytes.len());
+        }
+        Ok(())
+    }
+
+    /// Writes everything that is in the queue.
+    pub(super) fn flush(&self) -> Result<(), Failure> {
+        let last = locked(&self.queue).next;
+        if last == 0 { Ok(()) } else { self.wait(last - 1) }
+    }
+
+    /// What the trail says about now, as far as it is durable.
+    pub(super) fn state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&locked(&self.state))
+    }
+
+    /// The writer between two batches, and the state that belongs to exactly that place.
+    pub(super) fn at_rest<T>(&self, look: impl FnOnce(&Writer, &State) -> T) -> T {
+        let writer = locked(&self.writer);
+        let state = locked(&self.state);
+        look(&writer, &state)
+    }
+
+    /// How many records are durable.
+    pub(super) fn size(&self) -> u64 {
+        locked(&self.queue).durable
+    }
+
+    /// Whether something waits to be written.
+    pub(super) fn has_pending(&self) -> bool {
+        !locked(&self.queue).pending.is_empty()
+    }
+
+    /// Why nothing is written any more, if so.
+    pub(super) fn poison(&self) -> Option<String> {
+        locked(&self.queue).poison.clone()
+    }
+
+    /// How many bytes fit before more disk is needed, as of the last batch.
+    pub(super) fn left(&self) -> u64 {
+        self.left.load(Ordering::SeqCst)
+    }
+
+    /// Looks again how many bytes fit.
+    pub(super) fn measure(&self) -> u64 {
+        let left = locked(&self.writer).storage.left();
+        self.left.store(left, Ordering::SeqCst);
+        left
+    }
+}
+
+fn settle(queue: &mut Queue, batch: Vec<Pending>, written: Result<(), Failure>) -> Result<(), Failure> {
+    let length = u64::try_from(batch.len()).unwrap_or(0);
+    match &written {
+        Ok(()) => {
+            queue.durable += length;
+            queue.refused = None;
+        }
+        Err(Failure::NoSpace(what)) => {
+            queue.refused = Some((queue.durable + length, what.clone()));
+            for pending in batch.into_iter().rev() {
+                queue.bytes += pending.bytes.len();
+                queue.pending.push_front(pending);
+            }
+        }
+        Err(Failure::Poison(reason)) => {
+            tracing::error!("the audit trail stopped: {reason}");
+            queue.poison = Some(reason.clone());
+        }
+    }
+    written
+}

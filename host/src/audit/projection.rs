@@ -1,0 +1,294 @@
+//! What the trail says about now: a fold over its records.
+//!
+//! High-water marks, quota counts, open intents and the last runs are not kept anywhere else; this is what they are, and
+//! it can always be made again from the segments. It is kept in memory as the trail grows, and on disk as a snapshot
+//! that is bound to the tree (see [`super::snapshot`]), so that a start need not read everything.
+//!
+//! Every map here is bounded (INVARIANT 7): by the operator's own data (playbooks accepted, resources of the inventory:
+//! only permitted calls count), by a day (counts, daily bytes) or by a number (runs).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use serde::{Deserialize, Serialize};
+
+use super::record::{Body, Record, StoreChange};
+use crate::model::{Digest, Name, PlaybookId, ResourceName, RunId, RunState, Timestamp};
+
+/// How many runs are remembered: what `guardian status` shows, with room for a busy day.
+pub const REMEMBERED_RUNS: usize = 256;
+
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+const DAY_MS: u64 = 24 * HOUR_MS;
+
+/// How far a playbook has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HighWater {
+    /// The release that counts now.
+    pub release: u64,
+    /// Its digest.
+    pub component: Digest,
+    /// Every release that was ever accepted, by its digest.
+    pub accepted: BTreeMap<Digest, u64>,
+}
+
+/// How often something was done lately, as policies see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// In the last five minutes.
+    pub m5: u64,
+    /// In the last hour.
+    pub h1: u64,
+    /// In the last 24 hours.
+    pub d1: u64,
+}
+
+/// An intent without an outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenIntent {
+    /// Its run.
+    pub run: Option<RunId>,
+    /// Its step within the run.
+    pub step: Option<u32>,
+    /// Who asked for it.
+    pub playbook: PlaybookId,
+    /// The verb.
+    pub verb: String,
+    /// On what.
+    pub resource: String,
+    /// When.
+    pub t: Timestamp,
+    /// The start of Guardian that wrote it.
+    pub boot: String,
+    /// Whether a recovery has put it on the trail as being in doubt.
+    pub listed: bool,
+}
+
+/// One run, in a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Which.
+    pub id: RunId,
+    /// Of what.
+    pub playbook: PlaybookId,
+    /// Which release of it.
+    pub release: u64,
+    /// What went wrong.
+    pub incident: Name,
+    /// With what.
+    pub target: ResourceName,
+    /// How it stands: `executing` until the record of its end.
+    pub state: RunState,
+    /// When it began.
+    pub started: Timestamp,
+    /// How long it took, in milliseconds; 0 until its end.
+    pub millis: u64,
+}
+
+/// Seconds and how many effects fell into each, oldest first.
+type Seconds = VecDeque<(u64, u32)>;
+
+/// What the trail says about now.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    high_water: BTreeMap<PlaybookId, HighWater>,
+    last_seen: u64,
+    /// By playbook, then `verb resource`.
+    used: BTreeMap<PlaybookId, BTreeMap<String, Seconds>>,
+    /// By playbook: the day (since 1970) and the bytes written on it.
+    bytes: BTreeMap<PlaybookId, (u64, u64)>,
+    open: BTreeMap<u64, OpenIntent>,
+    runs: VecDeque<RunSummary>,
+    policy: Option<Digest>,
+    incident_runs: u64,
+}
+
+impl State {
+    /// How far a playbook has come; none if no release of it was ever accepted.
+    #[must_use]
+    pub fn high_water(&self, playbook: &PlaybookId) -> Option<&HighWater> {
+        self.high_water.get(playbook)
+    }
+
+    /// Every playbook that was ever accepted.
+    pub fn playbooks(&self) -> impl Iterator<Item = (&PlaybookId, &HighWater)> {
+        self.high_water.iter()
+    }
+
+    /// The latest time on the trail; a clock well behind it was set back.
+    #[must_use]
+    pub const fn last_seen(&self) -> Timestamp {
+        Timestamp::from_millis(self.last_seen)
+    }
+
+    /// How often the playbook had this effect on this resource lately: durable intents, whatever became of them.
+    #[must_use]
+    pub fn used(&self, playbook: &PlaybookId, verb: &str, resource: &str, now: Timestamp) -> Used {
+        let Some(seconds) = self.used.get(playbook).and_then(|keys| keys.get(&used_key(verb, resource))) else {
+            return Used::default();
+        };
+        // A second counts until all of it is past; one that lies ahead of a clock that was set back counts as now.
+        let within = |window: u64| {
+            let first = now.millis().saturating_sub(window) / 1000;
+            seconds.iter().rev().take_while(|(second, _)| *second >= first).map(|(_, count)| u64::from(*count)).sum()
+        };
+        Used { m5: within(5 * MINUTE_MS), h1: within(HOUR_MS), d1: within(DAY_MS) }
+    }
+
+    /// What the playbook has added to the trail today (UTC), in bytes.
+    #[must_use]
+    pub fn bytes_today(&self, playbook: &PlaybookId, now: Timestamp) -> u64 {
+        self.bytes.get(playbook).filter(|(day, _)| *day == now.millis() / DAY_MS).map_or(0, |(_, bytes)| *bytes)
+    }
+
+    /// Intents without an outcome, by record number. After a start, those of earlier starts are in doubt.
+    #[must_use]
+    pub const fn open_intents(&self) -> &BTreeMap<u64, OpenIntent> {
+        &self.open
+    }
+
+    /// The last runs, oldest first; at most [`REMEMBERED_RUNS`].
+    #[must_use]
+    pub const fn runs(&self) -> &VecDeque<RunSummary> {
+        &self.runs
+    }
+
+    /// The policy set that was loaded last.
+    #[must_use]
+    pub const fn policy(&self) -> Option<Digest> {
+        self.policy
+    }
+
+    /// How many runs the trail ever began.
+    #[must_use]
+    pub const fn run_count(&self) -> u64 {
+        self.incident_runs
+    }
+
+    /// Goes on by one record of `length` bytes.
+    pub(super) fn apply(&mut self, record: &Record, length: usize) {
+        self.last_seen = self.last_seen.max(record.t.millis());
+        self.charge(record, length);
+        match &record.body {
+            Body::Recovery { in_doubt, .. } => {
+                for seq in in_doubt {
+                    if let Some(open) = self.open.get_mut(seq) {
+                        open.listed = true;
+                    }
+                }
+            }
+            Body::Policy { digest, .. } => self.policy = Some(*digest),
+            Body::Trust { change: super::record::TrustChange::ClockReset, .. } => self.last_seen = record.t.millis(),
+            Body::Store { change, playbook, release, component, .. } => {
+                self.store(*change, playbook, *release, *component)
+            }
+            Body::HighWater { playbook, release, component, accepted } => {
+                self.store(StoreChange::Added, playbook, *release, *component);
+                if let Some(mark) = self.high_water.get_mut(playbook) {
+                    mark.accepted.extend(accepted.iter().map(|digest| (*digest, 0)));
+                    mark.accepted.insert(*component, *release);
+                }
+            }
+            Body::RunStart { playbook, release, incident, .. } => {
+                self.run_started(record, playbook, *release, incident)
+            }
+            Body::RunEnd { state, millis, .. } => {
+                let of = |run: &&mut RunSummary| record.run.as_ref() == Some(&run.id);
+                if let Some(run) = self.runs.iter_mut().rev().find(of) {
+                    run.state = *state;
+                    run.millis = *millis;
+                }
+            }
+            Body::Intent { action, playbook, .. } => {
+                let (verb, resource) = (action.verb().id(), action.resource_as_given());
+                self.count(playbook, verb, &resource, record.t);
+                let open = OpenIntent {
+                    run: record.run.clone(),
+                    step: record.step,
+                    playbook: playbook.clone(),
+                    verb: verb.to_owned(),
+                    resource,
+                    t: record.t,
+                    boot: record.boot.clone(),
+                    listed: false,
+                };
+                self.open.insert(record.seq, open);
+            }
+            Body::Outcome { of, .. } => {
+                self.open.remove(of);
+            }
+            _ => {}
+        }
+    }
+
+    fn store(&mut self, change: StoreChange, playbook: &PlaybookId, release: u64, component: Digest) {
+        match change {
+            StoreChange::Removed => {}
+            StoreChange::Added | StoreChange::RolledBack => {
+                let fresh = || HighWater { release, component, accepted: BTreeMap::new() };
+                let mark = self.high_water.entry(playbook.clone()).or_insert_with(fresh);
+                mark.accepted.insert(component, release);
+                if change == StoreChange::RolledBack || release >= mark.release {
+                    mark.release = release;
+                    mark.component = component;
+                }
+            }
+        }
+    }
+
+    fn run_started(&mut self, record: &Record, playbook: &PlaybookId, release: u64, incident: &crate::model::Incident) {
+        let Some(id) = record.run.clone() else { return };
+        self.incident_runs += 1;
+        self.runs.push_back(RunSummary {
+            id,
+            playbook: playbook.clone(),
+            release,
+            incident: incident.kind.clone(),
+            target: incident.target.clone(),
+            state: RunState::Executing,
+            started: record.t,
+            millis: 0,
+        });
+        while self.runs.len() > REMEMBERED_RUNS {
+            self.runs.pop_front();
+        }
+    }
+
+    fn count(&mut self, playbook: &PlaybookId, verb: &str, resource: &str, t: Timestamp) {
+        let keys = self.used.entry(playbook.clone()).or_default();
+        let seconds = keys.entry(used_key(verb, resource)).or_default();
+        let second = t.millis() / 1000;
+        match seconds.back_mut() {
+            // A clock that was set back must not make room: it counts into the latest second.
+            Some((last, count)) if *last >= second => *count = count.saturating_add(1),
+            _ => seconds.push_back((second, 1)),
+        }
+        let oldest = t.millis().saturating_sub(DAY_MS) / 1000;
+        while seconds.front().is_some_and(|(second, _)| *second < oldest) {
+            seconds.pop_front();
+        }
+    }
+
+    fn charge(&mut self, record: &Record, length: usize) {
+        let running = |run: &RunId| self.runs.iter().rev().find(|known| known.id == *run).map(|run| &run.playbook);
+        let playbook = record.body.playbook().or_else(|| record.run.as_ref().and_then(running));
+        let Some(playbook) = playbook.cloned() else { return };
+        let day = record.t.millis() / DAY_MS;
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        let spent = self.bytes.entry(playbook).or_insert((day, 0));
+        if spent.0 < day {
+            *spent = (day, 0);
+        }
+        spent.1 = spent.1.saturating_add(length);
+    }
+
+    /// Drops what a new trail does not take over; high-water marks, counts and daily bytes stay.
+    pub(super) fn open_numbers(&self) -> Vec<u64> {
+        // A thousand fit into one record with room to spare; more is a fault by itself.
+        self.open.keys().copied().take(1000).collect()
+    }
+}
+
+fn used_key(verb: &str, resource: &str) -> String {
+    format!("{verb} {resource}")
+}

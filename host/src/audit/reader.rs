@@ -1,0 +1,222 @@
+//! Reading the trail beside its writer, or without one.
+//!
+//! A reader takes no lock and writes nothing. It sees whole batches only: one that is being written, or that a crash
+//! tore, is not there yet. Every record it hands out has passed its checksum and the root of its batch, so a flipped byte
+//! is an error that names file and place, not a wrong line on a screen.
+
+use std::path::Path;
+
+use super::checkpoint::{Checkpoint, PublicKey};
+use super::error::AuditError;
+use super::frame::HEADER_BYTES;
+use super::options::Places;
+use super::projection::State;
+use super::record::Record;
+use super::scan::{self, End, Stored, Walk};
+use super::tree::Frontier;
+use crate::model::RunId;
+
+/// Which records are wanted. The default is all of them.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    /// Only of this run.
+    pub run: Option<RunId>,
+    /// Only of this type, as in the field `type`.
+    pub kind: Option<String>,
+    /// Only from this number on.
+    pub from: u64,
+}
+
+impl Filter {
+    fn wants(&self, record: &Record) -> bool {
+        record.seq >= self.from
+            && self.run.as_ref().is_none_or(|run| record.run.as_ref() == Some(run))
+            && self.kind.as_ref().is_none_or(|kind| record.body.kind() == kind)
+    }
+}
+
+/// One record with the bytes that are hashed.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The record.
+    pub record: Record,
+    /// Its bytes, exactly as stored.
+    pub bytes: Vec<u8>,
+    /// The segment it stands in.
+    pub segment: String,
+    /// The place of its frame in the segment, in bytes.
+    pub offset: u64,
+}
+
+/// Reads a trail.
+#[derive(Debug)]
+pub struct Reader {
+    places: Places,
+    key: PublicKey,
+}
+
+impl Reader {
+    /// Opens the trail under the daemon's folder for reading.
+    ///
+    /// # Errors
+    /// When there is none, or its public key cannot be read.
+    pub fn open(var: &Path) -> Result<Self, AuditError> {
+        let places = Places::open(var)?;
+        let key = PublicKey::load(&places.log)?;
+        Ok(Self { places, key })
+    }
+
+    /// The log's public key: what a third party needs besides the files.
+    #[must_use]
+    pub const fn key(&self) -> &PublicKey {
+        &self.key
+    }
+
+    /// The last published checkpoint, verified.
+    ///
+    /// # Errors
+    /// When it cannot be read or is not signed by the log's key.
+    pub fn checkpoint(&self) -> Result<Checkpoint, AuditError> {
+        Checkpoint::load(&self.places.log, &self.key)
+    }
+
+    pub(super) const fn places(&self) -> &Places {
+        &self.places
+    }
+
+    /// Hands every record that the filter wants to `each`, in order; the number of the next record to come.
+    ///
+    /// # Errors
+    /// The first damage met, or what `each` returns.
+    pub fn each(
+        &self,
+        filter: &Filter,
+        each: &mut dyn FnMut(Shown) -> Result<(), AuditError>,
+    ) -> Result<u64, AuditError> {
+        let all = scan::segments(&self.places.segments)?;
+        // The last segment that begins at or before the first number that is wanted.
+        let begin = all.partition_point(|first| *first <= filter.from).saturating_sub(1);
+        let mut next = filter.from;
+        let rest = all.get(begin..).unwrap_or_default();
+        for (index, first) in rest.iter().enumerate() {
+            let tree = self.segment(*first, &mut |name, stored| {
+                let damaged = || AuditError::Damaged {
+                    path: self.places.segments.path().join(name),
+                    offset: stored.offset,
+                    what: "the record is not JSON".to_owned(),
+                };
+                if stored.seq < filter.from {
+                    return Ok(());
+                }
+                let record = Record::decode(stored.bytes).map_err(|_| damaged())?;
+                if filter.wants(&record) {
+                    let (segment, offset) = (name.to_owned(), stored.offset);
+                    each(Shown { record, bytes: stored.bytes.to_vec(), segment, offset })?;
+                }
+                Ok(())
+            })?;
+            next = next.max(tree.size());
+            if rest.get(index + 1).is_some_and(|following| *following != tree.size()) {
+                return Err(AuditError::Damaged {
+                    path: self.places.segments.path().join(scan::segment_name(*first)),
+                    offset: 0,
+                    what: format!("it ends at record {} and the next segment does not begin there", tree.size()),
+                });
+            }
+        }
+        Ok(next)
+    }
+
+    /// Walks one segment; the tree after it.
+    fn segment(
+        &self,
+        first: u64,
+        each: &mut dyn FnMut(&str, Stored<'_>) -> Result<(), AuditError>,
+    ) -> Result<Frontier, AuditError> {
+        let name = scan::segment_name(first);
+        let (file, header, path) = scan::open(&self.places.segments, first)?;
+        let mut walk = Walk::new(file, path.clone(), HEADER_BYTES, header.before);
+        match walk.run(&mut |stored| each(&name, stored), &mut |_, _| Ok(()))? {
+            // A batch that holds follows, so this is no batch under way. (One that was completed meanwhile also looks
+            // so: look once more before calling it damage.)
+            End::Broken { offset, what } if walk.tail(u64::MAX)?.later => {
+                match walk.run(&mut |stored| each(&name, stored), &mut |_, _| Ok(()))? {
+                    End::Broken { .. } if walk.offset <= offset => Err(AuditError::Damaged { path, offset, what }),
+                    _ => Ok(walk.tree),
+                }
+            }
+            _ => Ok(walk.tree),
+        }
+    }
+
+    /// The records that the filter wants, in order.
+    ///
+    /// # Errors
+    /// As [`Reader::each`].
+    pub fn list(&self, filter: &Filter) -> Result<Vec<Record>, AuditError> {
+        let mut records = Vec::new();
+        self.each(filter, &mut |shown| {
+            records.push(shown.record);
+            Ok(())
+        })?;
+        Ok(records)
+    }
+
+    /// The last `most` records that the filter wants, in order.
+    ///
+    /// # Errors
+    /// As [`Reader::each`].
+    pub fn last(&self, filter: &Filter, most: usize) -> Result<Vec<Record>, AuditError> {
+        let mut records = std::collections::VecDeque::new();
+        self.each(filter, &mut |shown| {
+            records.push_back(shown.record);
+            if records.len() > most {
+                records.pop_front();
+            }
+            Ok(())
+        })?;
+        Ok(records.into())
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    /// When there is no such record, or it is damaged.
+    pub fn show(&self, seq: u64) -> Result<Shown, AuditError> {
+        let mut found = None;
+        let size = self.each(&Filter { from: seq, ..Filter::default() }, &mut |shown| {
+            if shown.record.seq == seq {
+                found = Some(shown);
+            }
+            Ok(())
+        })?;
+        found.ok_or(AuditError::NoRecord { seq, size })
+    }
+
+    /// What the trail says, folded from its records. It reads all of them.
+    ///
+    /// # Errors
+    /// As [`Reader::each`].
+    pub fn state(&self) -> Result<State, AuditError> {
+        let mut state = State::default();
+        self.each(&Filter::default(), &mut |shown| {
+            state.apply(&shown.record, shown.bytes.len());
+            Ok(())
+        })?;
+        Ok(state)
+    }
+
+    /// Follows the trail: hands what is new since `from` to `each` and returns the number to go on with. Call it again
+    /// after a while; it waits for nothing.
+    ///
+    /// # Errors
+    /// As [`Reader::each`].
+    pub fn follow(
+        &self,
+        filter: &Filter,
+        each: &mut dyn FnMut(Shown) -> Result<(), AuditError>,
+    ) -> Result<Filter, AuditError> {
+        let next = self.each(filter, each)?;
+        Ok(Filter { from: next, ..filter.clone() })
+    }
+}

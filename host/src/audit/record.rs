@@ -1,0 +1,332 @@
+//! One record: what is written, hashed and shown.
+//!
+//! A record is JSON, hashed exactly as it is stored; there is no canonical form to argue about. The numbering is the
+//! writer's, dense from 0. Everything that a guest, a manifest or a service wrote stands in it as data: escape before
+//! showing. Secrets never enter; undo material is named by a keyed digest.
+//!
+//! The writer writes version 1. A reader of today must not choke on a trail of tomorrow: fields it does not know are
+//! skipped, a type it does not know becomes [`Body::Other`], shown as it stands, and the checks of CRC and tree do not
+//! care what the bytes mean.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::error::AuditError;
+use crate::model::{
+    Action, Actor, DenialCode, Digest, EffectClass, Incident, LimitHit, Name, Outcome, PlaybookId, Reading, Report,
+    ResourceName, RunId, RunState, Timestamp, UndoReference,
+};
+
+/// The largest record in bytes: entry bundles of tlog-tiles have a 16-bit length.
+pub const LARGEST_RECORD: usize = 65_535;
+
+/// The format version that is written.
+pub const RECORD_VERSION: u32 = 1;
+
+/// One entry of the trail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// Format version: 1.
+    pub v: u32,
+    /// Its number, dense from 0.
+    pub seq: u64,
+    /// When it was written, by the machine's clock.
+    pub t: Timestamp,
+    /// The process that wrote it: sixteen random hexadecimal digits per start.
+    pub boot: String,
+    /// The run it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub run: Option<RunId>,
+    /// The call within the run, counted from 1.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub step: Option<u32>,
+    /// Who acted.
+    pub actor: Actor,
+    /// What happened.
+    #[serde(flatten)]
+    pub body: Body,
+}
+
+/// How trust changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TrustChange {
+    /// A publisher's key was added.
+    Added,
+    /// It was removed.
+    Removed,
+    /// The operator declared the clock to be right again.
+    ClockReset,
+}
+
+/// How the store changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreChange {
+    /// A release was accepted; the high-water mark rises.
+    Added,
+    /// It was removed; the high-water mark stays.
+    Removed,
+    /// An operator went back to an earlier accepted release; the mark follows.
+    RolledBack,
+}
+
+/// Which room refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusingRoom {
+    /// Signature, publisher, release, validity.
+    Trust,
+    /// No permit at all, or a policy set that does not load.
+    Policy,
+    /// The component does not load.
+    Load,
+    /// The store.
+    Registry,
+}
+
+/// Why a trail has a successor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SuccessorKind {
+    /// The old trail was damaged or lost.
+    Recover,
+    /// The machine was cloned: from here on this one has a trail of its own.
+    Fork,
+}
+
+/// What happened. The tag is `type`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+#[allow(missing_docs, reason = "each field is documented in docs/audit-format.md, where third parties look")]
+pub enum Body {
+    /// A process opened the trail for writing.
+    Boot { version: String, host: String },
+    /// A crash was found: bytes cut off the tail (never durable), intents without an outcome.
+    Recovery { truncated_bytes: u64, in_doubt: Vec<u64> },
+    /// Whom the operator trusts changed.
+    Trust {
+        change: TrustChange,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        publisher: Option<Name>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        key: Option<String>,
+        digest: Digest,
+    },
+    /// A policy set was loaded that was not the one before.
+    Policy { digest: Digest, policies: u64 },
+    /// A playbook was added, removed or rolled back.
+    Store {
+        change: StoreChange,
+        playbook: PlaybookId,
+        release: u64,
+        component: Digest,
+        signers: Vec<String>,
+        trust: Digest,
+    },
+    /// Something was refused before any guest code ran.
+    Refused {
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        playbook: Option<String>,
+        room: RefusingRoom,
+        reason: String,
+        count: u64,
+    },
+    /// A run begins.
+    RunStart {
+        playbook: PlaybookId,
+        release: u64,
+        component: Digest,
+        policy: Digest,
+        trust: Digest,
+        incident: Incident,
+        engine: String,
+    },
+    /// An effect is about to be tried: durable before it is.
+    Intent {
+        action: Action,
+        playbook: PlaybookId,
+        class: EffectClass,
+        policies: Vec<String>,
+        key: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        undo: Option<UndoReference>,
+    },
+    /// Something is about to be looked at.
+    Read { action: Action, playbook: PlaybookId, policies: Vec<String> },
+    /// How the intent or read of record `of` ended.
+    Outcome { of: u64, outcome: Outcome, micros: u64 },
+    /// Policy said no, `count` times up to `until`.
+    Denied {
+        action: String,
+        resource: String,
+        arguments: BTreeMap<String, String>,
+        playbook: PlaybookId,
+        code: DenialCode,
+        policies: Vec<String>,
+        count: u64,
+        until: Timestamp,
+    },
+    /// The target's own check was asked, after the guest was done.
+    Check { resource: ResourceName, reading: Reading, successes: u32, needed: u32 },
+    /// A run ends.
+    RunEnd {
+        state: RunState,
+        reason: String,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        report: Option<Report>,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        limit: Option<LimitHit>,
+        millis: u64,
+    },
+    /// There is space again: the trail takes new runs and effects.
+    Resumed { left_bytes: u64 },
+    /// The first record of a trail that follows another one.
+    Successor {
+        kind: SuccessorKind,
+        reason: String,
+        /// The signed note of the old trail, as it stood; empty if there was none to read.
+        old_checkpoint: String,
+        /// Records of the old trail that could be read.
+        readable: u64,
+        /// Records that the old checkpoint speaks of and that could not be read.
+        lost: u64,
+        /// Intents of the old trail without an outcome, by their old numbers; at most 1,000.
+        in_doubt: Vec<u64>,
+        /// Where the old files lie now.
+        kept: String,
+    },
+    /// After a successor: the releases that the old trail had accepted, so that nothing older comes in.
+    HighWater { playbook: PlaybookId, release: u64, component: Digest, accepted: Vec<Digest> },
+    /// A type that this version does not know, as it stands.
+    #[serde(skip)]
+    Other { kind: String, fields: serde_json::Map<String, serde_json::Value> },
+}
+
+impl Body {
+    /// The word in the field `type`.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Boot { .. } => "boot",
+            Self::Recovery { .. } => "recovery",
+            Self::Trust { .. } => "trust",
+            Self::Policy { .. } => "policy",
+            Self::Store { .. } => "store",
+            Self::Refused { .. } => "refused",
+            Self::RunStart { .. } => "run-start",
+            Self::Intent { .. } => "intent",
+            Self::Read { .. } => "read",
+            Self::Outcome { .. } => "outcome",
+            Self::Denied { .. } => "denied",
+            Self::Check { .. } => "check",
+            Self::RunEnd { .. } => "run-end",
+            Self::Resumed { .. } => "resumed",
+            Self::Successor { .. } => "successor",
+            Self::HighWater { .. } => "high-water",
+            Self::Other { kind, .. } => kind,
+        }
+    }
+
+    /// The playbook that the record itself names.
+    #[must_use]
+    pub const fn playbook(&self) -> Option<&PlaybookId> {
+        match self {
+            Self::Store { playbook, .. }
+            | Self::RunStart { playbook, .. }
+            | Self::Intent { playbook, .. }
+            | Self::Read { playbook, .. }
+            | Self::Denied { playbook, .. }
+            | Self::HighWater { playbook, .. } => Some(playbook),
+            _ => None,
+        }
+    }
+}
+
+/// Everything of a record that does not depend on its place: serialized before the place is known, outside any lock.
+#[derive(Serialize)]
+struct Rest<'a> {
+    boot: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<&'a RunId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    step: Option<u32>,
+    actor: &'a Actor,
+    #[serde(flatten)]
+    body: &'a Body,
+}
+
+/// A record on its way to the disk: all but number and time.
+#[derive(Debug)]
+pub(super) struct Draft {
+    record: Record,
+    rest: Vec<u8>,
+}
+
+/// The longest that `{"v":1,"seq":18446744073709551615,"t":18446744073709551615,` gets.
+const LONGEST_PREFIX: usize = 64;
+
+impl Draft {
+    /// Serializes all but number and time.
+    ///
+    /// # Errors
+    /// When the record would be too large.
+    pub(super) fn new(
+        boot: &str,
+        actor: &Actor,
+        run: Option<RunId>,
+        step: Option<u32>,
+        body: Body,
+    ) -> Result<Self, AuditError> {
+        let rest = serde_json::to_vec(&Rest { boot, run: run.as_ref(), step, actor, body: &body })?;
+        if rest.len() > LARGEST_RECORD - LONGEST_PREFIX {
+            return Err(AuditError::TooLarge { bytes: rest.len() + LONGEST_PREFIX });
+        }
+        let t = Timestamp::from_millis(0);
+        let record =
+            Record { v: RECORD_VERSION, seq: 0, t, boot: boot.to_owned(), run, step, actor: actor.clone(), body };
+        Ok(Self { record, rest })
+    }
+
+    /// How long it will be at most, in bytes.
+    pub(super) const fn longest(&self) -> usize {
+        self.rest.len() + LONGEST_PREFIX
+    }
+
+    /// The record at its place: the typed form and the bytes that are hashed and stored.
+    pub(super) fn place(self, seq: u64, t: Timestamp) -> (Record, Vec<u8>) {
+        let Self { mut record, rest } = self;
+        record.seq = seq;
+        record.t = t;
+        let mut bytes = format!("{{\"v\":{RECORD_VERSION},\"seq\":{seq},\"t\":{},", t.millis()).into_bytes();
+        bytes.extend(rest.into_iter().skip(1));
+        (record, bytes)
+    }
+}
+
+impl Record {
+    /// Reads a stored record; a type of a later version becomes [`Body::Other`].
+    ///
+    /// # Errors
+    /// When the bytes are no record at all.
+    pub fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        match serde_json::from_slice(bytes) {
+            Ok(record) => Ok(record),
+            Err(error) => Self::decode_unknown(bytes).ok_or(error),
+        }
+    }
+
+    fn decode_unknown(bytes: &[u8]) -> Option<Self> {
+        let mut fields: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(bytes).ok()?;
+        let kind = fields.remove("type")?.as_str()?.to_owned();
+        let v = u32::try_from(fields.remove("v")?.as_u64()?).ok()?;
+        let seq = fields.remove("seq")?.as_u64()?;
+        let t = Timestamp::from_millis(fields.remove("t")?.as_u64()?);
+        let boot = fields.remove("boot")?.as_str()?.to_owned();
+        let run = fields.remove("run").and_then(|run| serde_json::from_value(run).ok());
+        let step = fields.remove("step").and_then(|step| serde_json::from_value(step).ok());
+        let actor = serde_json::from_value(fields.remove("actor")?).ok()?;
+        Some(Self { v, seq, t, boot, run, step, actor, body: Body::Other { kind, fields } })
+    }
+}

@@ -1,0 +1,489 @@
+//! The trail, as the rest of the house sees it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::checkpoint::{self, LogKey};
+use super::commit::{Commit, LARGEST_BATCH, locked};
+use super::error::{AuditError, Failure};
+use super::intent::{Intent, IntentDraft, ReadTicket};
+use super::lock::Lock;
+use super::opening;
+use super::options::{AuditOptions, Places};
+use super::projection::{OpenIntent, State};
+use super::publish::Publisher;
+use super::record::{Body, Draft};
+use super::refusals::{Due, Refusals};
+use super::segment::{SegmentFiles, Spare};
+use super::storage::MemoryLog;
+use super::tree::Frontier;
+use super::upkeep::{self, Upkeep};
+use crate::model::{Actor, Clock, ErrorCode, GuestError, LimitHit, LimitName, Outcome, PlaybookId, RunId};
+
+/// Far more calls than threads that can be in one.
+const CALLS_UNDER_WAY: usize = 4096;
+
+/// What a trail on disk has and one in memory has not.
+pub(super) struct OnDisk {
+    pub(super) publisher: Publisher,
+    pub(super) spare: Arc<Spare>,
+    pub(super) reserve: u64,
+    /// Below this much room in the current segment the next one is prepared.
+    pub(super) prepare_below: u64,
+    _lock: Lock,
+}
+
+/// Everything that the callers and the upkeep share.
+pub(super) struct Shared {
+    boot: String,
+    actor: Actor,
+    clock: Arc<dyn Clock>,
+    trail_mib_per_day: u64,
+    pub(super) commit: Commit,
+    pub(super) disk: Option<OnDisk>,
+    refusals: Mutex<Refusals>,
+    /// Which call a record without an outcome belongs to.
+    begun: Mutex<BTreeMap<u64, (RunId, u32)>>,
+    /// Set while new runs are refused for lack of room.
+    refusing: AtomicBool,
+    /// When room was last looked for.
+    looked: Mutex<Option<Duration>>,
+}
+
+/// The audit trail, open for writing by this process alone.
+///
+/// Dropping it writes what is buffered, publishes and lets go of the lock; [`Trail::close`] does the same and says how it
+/// went.
+pub struct Trail {
+    shared: Arc<Shared>,
+    upkeep: Option<(Arc<Upkeep>, JoinHandle<()>)>,
+}
+
+/// How the trail stands, for `guardian status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrailStatus {
+    /// Durable records.
+    pub records: u64,
+    /// Records that the last published checkpoint covers.
+    pub published: u64,
+    /// Bytes that still fit into the segments that are there.
+    pub left_bytes: u64,
+    /// Below this many, no new run starts; below a quarter of it, no effect.
+    pub reserve_bytes: u64,
+    /// Why nothing is written any more, until a restart.
+    pub poisoned: Option<String>,
+    /// Why no new run starts.
+    pub refusing: Option<String>,
+}
+
+impl Trail {
+    /// Makes a trail where there is none, with a new log key, and opens it.
+    ///
+    /// # Errors
+    /// When there is one already, or a file cannot be made.
+    pub fn create(options: &AuditOptions, actor: Actor, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
+        options.check()?;
+        let places = Places::make(&options.var)?;
+        let lock = Lock::take(&places.audit, options.lock_wait)?;
+        Self::create_locked(options, places, lock, actor, clock)
+    }
+
+    pub(super) fn create_locked(
+        options: &AuditOptions,
+        places: Places,
+        lock: Lock,
+        actor: Actor,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AuditError> {
+        if !super::scan::segments(&places.segments)?.is_empty() || places.keys.dir().exists(checkpoint::PRIVATE_KEY) {
+            return Err(AuditError::Exists { path: places.audit.path().to_owned() });
+        }
+        let spare = Arc::new(Spare::new(places.audit.sub("seg")?, options.segment_bytes));
+        // The key comes last but one: a crash before it leaves nothing that looks like a trail.
+        let key = LogKey::make(&places.keys, &places.log)?;
+        let storage = SegmentFiles::create(places.audit.sub("seg")?, key.origin(), Arc::clone(&spare))?;
+        let root = Frontier::default().root().unwrap_or_default();
+        checkpoint::publish(&places.log, &key, 0, root)
+            .map_err(|reason| AuditError::Unpublished { since: 0, reason })?;
+        let commit = Commit::new(Box::new(storage), Frontier::default(), State::default(), options.largest_batch());
+        let publisher = Publisher::new(places.log, places.state, key, 0, 0);
+        let trail = Self::start(options, commit, publisher, spare, lock, actor, clock)?;
+        trail.flush()?;
+        trail.publish()?;
+        Ok(trail)
+    }
+
+    /// Opens the trail for writing, waiting for another writer if there is one.
+    ///
+    /// # Errors
+    /// When there is none, another process holds it for longer than the wait, or it is damaged or was put back to an
+    /// earlier state; the message says how to go on.
+    pub fn open(options: &AuditOptions, actor: Actor, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
+        options.check()?;
+        let places = Places::open(&options.var)?;
+        let lock = Lock::take(&places.audit, options.lock_wait)?;
+        let key = match LogKey::load(&places.keys) {
+            Err(AuditError::File(error)) if error.is_not_found() => {
+                return Err(AuditError::Missing { path: places.audit.path().to_owned() });
+            }
+            key => key?,
+        };
+        let opened = opening::read(&places, &key)?;
+        let spare = Arc::new(Spare::new(places.audit.sub("seg")?, options.segment_bytes));
+        let segments = places.audit.sub("seg")?;
+        let at = opened.at;
+        let mut storage = SegmentFiles::open(segments, key.origin(), at.segment, at.offset, Arc::clone(&spare))?;
+        let truncated_bytes = opened.torn_end - at.offset;
+        if truncated_bytes > 0 {
+            storage.truncate(opened.torn_end)?;
+        }
+        let covered = at.tree.size() - opened.read;
+        let commit = Commit::new(Box::new(storage), at.tree, at.state, options.largest_batch());
+        let publisher = Publisher::new(places.log, places.state, key, opened.checkpoint.size(), covered);
+        let trail = Self::start(options, commit, publisher, spare, lock, actor, clock)?;
+        trail.record_recovery(truncated_bytes)?;
+        Ok(trail)
+    }
+
+    /// A trail in memory, for plans: it begins with what the real one says (`state`) and leaves nothing behind.
+    #[must_use]
+    pub fn in_memory(log: MemoryLog, state: State, actor: Actor, clock: Arc<dyn Clock>) -> Self {
+        let commit = Commit::new(Box::new(log), Frontier::default(), state, LARGEST_BATCH);
+        let shared = Shared::new(commit, None, u64::MAX, "0000000000000000".to_owned(), actor, clock);
+        Self { shared: Arc::new(shared), upkeep: None }
+    }
+
+    fn start(
+        options: &AuditOptions,
+        commit: Commit,
+        publisher: Publisher,
+        spare: Arc<Spare>,
+        lock: Lock,
+        actor: Actor,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AuditError> {
+        let mut boot = [0; 8];
+        getrandom::fill(&mut boot)
+            .map_err(|error| AuditError::Option(format!("the system has no randomness: {error}")))?;
+        let boot = format!("{:016x}", u64::from_be_bytes(boot));
+        let disk = OnDisk {
+            publisher,
+            spare,
+            reserve: options.reserve_bytes,
+            prepare_below: options.segment_bytes / 4,
+            _lock: lock,
+        };
+        let shared = Arc::new(Shared::new(commit, Some(disk), options.trail_mib_per_day, boot, actor, clock));
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        shared.put(None, None, Body::Boot { version: env!("CARGO_PKG_VERSION").to_owned(), host }, true)?;
+        let upkeep = upkeep::start(&shared);
+        Ok(Self { shared, upkeep })
+    }
+
+    fn record_recovery(&self, truncated_bytes: u64) -> Result<(), AuditError> {
+        let in_doubt: Vec<u64> = self.state(|state| {
+            let unlisted = state.open_intents().iter().filter(|(_, open)| !open.listed);
+            // A thousand fit into one record; more than that in one crash is not seen.
+            unlisted.map(|(seq, _)| *seq).take(1000).collect()
+        });
+        if truncated_bytes > 0 || !in_doubt.is_empty() {
+            self.append_durable(None, Body::Recovery { truncated_bytes, in_doubt })?;
+        }
+        Ok(())
+    }
+
+    /// Records that an effect is about to be tried. When it returns, the record is durable.
+    ///
+    /// # Errors
+    /// When it is not: then nothing may be done. A full disk, a spent budget and a stopped trail say so.
+    pub fn begin(&self, run: &RunId, step: u32, draft: IntentDraft) -> Result<Intent, AuditError> {
+        let shared = &self.shared;
+        shared.room_for_effects()?;
+        shared.budget(&draft.playbook)?;
+        let IntentDraft { action, playbook, class, policies, key, undo } = draft;
+        let body = Body::Intent { action: action.clone(), playbook, class, policies, key, undo };
+        let seq = shared.put(Some(run.clone()), Some(step), body, false)?;
+        match shared.commit.wait(seq) {
+            // INVARIANT 1: the only place where an `Intent` is made.
+            Ok(()) => {
+                shared.begun(seq, run, step);
+                Ok(Intent::new(seq, run.clone(), step, action))
+            }
+            Err(failure) => {
+                if matches!(failure, Failure::NoSpace(_)) {
+                    // The record has its number and will be written when there is space; so must be what became of it.
+                    let error = GuestError::new(ErrorCode::AuditUnavailable, "not attempted: no room for its record");
+                    shared.put(
+                        Some(run.clone()),
+                        Some(step),
+                        Body::Outcome { of: seq, outcome: Outcome::Failed { error }, micros: 0 },
+                        true,
+                    )?;
+                }
+                Err(failure.into())
+            }
+        }
+    }
+
+    /// Records that something is about to be looked at. The record has its number and is written with the next batch.
+    ///
+    /// # Errors
+    /// When it cannot be taken: then nothing may be looked at.
+    pub fn begin_read(&self, run: &RunId, step: u32, draft: IntentDraft) -> Result<ReadTicket, AuditError> {
+        self.shared.budget(&draft.playbook)?;
+        let IntentDraft { action, playbook, policies, .. } = draft;
+        let body = Body::Read { action: action.clone(), playbook, policies };
+        let seq = self.shared.put(Some(run.clone()), Some(step), body, false)?;
+        self.shared.begun(seq, run, step);
+        Ok(ReadTicket::new(seq, run.clone(), step, action))
+    }
+
+    /// Records how the intent or read `of` ended, `micros` after it began. It is written with the next batch.
+    ///
+    /// # Errors
+    /// When the trail has stopped, or the disk was full for so long that nothing more can wait.
+    pub fn finish(&self, of: u64, outcome: Outcome, micros: u64) -> Result<u64, AuditError> {
+        let begun = locked(&self.shared.begun).remove(&of);
+        let earlier = || self.state(|state| state.open_intents().get(&of).map(|open| (open.run.clone(), open.step)));
+        let (run, step) = begun.map(|(run, step)| (Some(run), Some(step))).or_else(earlier).unwrap_or_default();
+        self.shared.put(run, step, Body::Outcome { of, outcome, micros }, true)
+    }
+
+    /// Records something; it is written with the next batch. Identical refusals of a minute are counted, see
+    /// `docs/audit-format.md`; the number is then that of the first.
+    ///
+    /// # Errors
+    /// When it cannot be taken. For a refusal also when the playbook has spent its daily budget.
+    pub fn append(&self, run: Option<&RunId>, step: Option<u32>, body: Body) -> Result<u64, AuditError> {
+        match &body {
+            Body::Denied { .. } => self.shared.refuse(run, step, body),
+            Body::RunEnd { .. } => {
+                self.shared.settle_refusals(|of| of == run)?;
+                self.shared.put(run.cloned(), step, body, true)
+            }
+            _ => self.shared.put(run.cloned(), step, body, false),
+        }
+    }
+
+    /// Records something durably, with everything before it.
+    ///
+    /// # Errors
+    /// When it is not durable.
+    pub fn append_durable(&self, run: Option<&RunId>, body: Body) -> Result<u64, AuditError> {
+        let seq = self.append(run, None, body)?;
+        self.shared.commit.wait(seq)?;
+        Ok(seq)
+    }
+
+    /// Makes everything durable that was recorded so far.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub fn flush(&self) -> Result<(), AuditError> {
+        Ok(self.shared.commit.flush()?)
+    }
+
+    /// Publishes a signed checkpoint of everything that is durable.
+    ///
+    /// # Errors
+    /// When it could not be published; it will be tried again.
+    pub fn publish(&self) -> Result<(), AuditError> {
+        self.shared.publish(false)
+    }
+
+    /// Whether a new run may start, as far as the trail is concerned.
+    ///
+    /// # Errors
+    /// Why not: stopped, too little room left for the runs that run, or not published for too long.
+    pub fn admits_new_runs(&self) -> Result<(), AuditError> {
+        self.shared.admits_new_runs()
+    }
+
+    /// What the trail says about now, as far as it is durable.
+    pub fn state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        self.shared.commit.state(look)
+    }
+
+    /// Intents of earlier starts without an outcome: what they did is not known until somebody looks.
+    #[must_use]
+    pub fn in_doubt(&self) -> Vec<(u64, OpenIntent)> {
+        let earlier = |open: &&OpenIntent| open.boot != self.shared.boot;
+        self.state(|state| {
+            let open = state.open_intents().iter().filter(|(_, open)| earlier(open));
+            open.map(|(seq, open)| (*seq, open.clone())).collect()
+        })
+    }
+
+    /// How the trail stands.
+    #[must_use]
+    pub fn status(&self) -> TrailStatus {
+        let disk = self.shared.disk.as_ref();
+        let records = self.shared.commit.size();
+        TrailStatus {
+            records,
+            published: disk.map_or(records, |disk| disk.publisher.published()),
+            left_bytes: self.shared.commit.measure(),
+            reserve_bytes: disk.map_or(0, |disk| disk.reserve),
+            poisoned: self.shared.commit.poison(),
+            refusing: self.admits_new_runs().err().map(|error| error.to_string()),
+        }
+    }
+
+    /// Writes what is buffered, publishes, and lets go of the lock.
+    ///
+    /// # Errors
+    /// When something could not be written. The lock is let go of all the same.
+    pub fn close(mut self) -> Result<(), AuditError> {
+        self.end()
+    }
+
+    fn end(&mut self) -> Result<(), AuditError> {
+        if let Some((upkeep, thread)) = self.upkeep.take() {
+            upkeep.stop();
+            // It cannot have panicked; if it had, what follows would still be right.
+            let _ = thread.join();
+            self.shared.settle_refusals(|_| true)?;
+            self.flush()?;
+            self.shared.publish(true)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Trail {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            tracing::error!("the audit trail was not closed cleanly: {error}");
+        }
+    }
+}
+
+impl Shared {
+    fn new(
+        commit: Commit,
+        disk: Option<OnDisk>,
+        trail_mib_per_day: u64,
+        boot: String,
+        actor: Actor,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            boot,
+            actor,
+            clock,
+            trail_mib_per_day,
+            commit,
+            disk,
+            refusals: Mutex::default(),
+            begun: Mutex::default(),
+            refusing: AtomicBool::new(false),
+            looked: Mutex::default(),
+        }
+    }
+
+    fn put(&self, run: Option<RunId>, step: Option<u32>, body: Body, must: bool) -> Result<u64, AuditError> {
+        let draft = Draft::new(&self.boot, &self.actor, run, step, body)?;
+        self.commit.enqueue(draft, self.clock.as_ref(), must)
+    }
+
+    fn begun(&self, seq: u64, run: &RunId, step: u32) {
+        let mut begun = locked(&self.begun);
+        begun.insert(seq, (run.clone(), step));
+        // INVARIANT 7: only calls under way are in here; one that never ended loses its run on a late outcome, no more.
+        while begun.len() > CALLS_UNDER_WAY {
+            begun.pop_first();
+        }
+    }
+
+    fn refuse(&self, run: Option<&RunId>, step: Option<u32>, body: Body) -> Result<u64, AuditError> {
+        let now = self.clock.now();
+        if let Some(seq) = locked(&self.refusals).count(run, &body, now) {
+            return Ok(seq);
+        }
+        if let Some(playbook) = body.playbook() {
+            self.budget(playbook)?;
+        }
+        let seq = self.put(run.cloned(), step, body.clone(), false)?;
+        let due = locked(&self.refusals).hold(run, step, body, seq, now);
+        self.put_all(due)?;
+        Ok(seq)
+    }
+
+    pub(super) fn settle_refusals(&self, also: impl Fn(Option<&RunId>) -> bool) -> Result<(), AuditError> {
+        let due = locked(&self.refusals).due(self.clock.now(), also);
+        self.put_all(due)
+    }
+
+    fn put_all(&self, due: Vec<Due>) -> Result<(), AuditError> {
+        due.into_iter().try_for_each(|due| self.put(due.run, due.step, due.body, true).map(drop))
+    }
+
+    fn budget(&self, playbook: &PlaybookId) -> Result<(), AuditError> {
+        let mib = self.trail_mib_per_day;
+        let spent = self.commit.state(|state| state.bytes_today(playbook, self.clock.now()));
+        if spent / (1024 * 1024) >= mib {
+            return Err(AuditError::BudgetSpent(LimitHit { limit: LimitName::DailyTrail, value: mib }));
+        }
+        Ok(())
+    }
+
+    pub(super) fn publish(&self, closing: bool) -> Result<(), AuditError> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        disk.publisher.checkpoint(&self.commit, self.clock.as_ref())?;
+        if let Err(error) = disk.publisher.snapshot(&self.commit, closing) {
+            // Without a snapshot the next start reads more; nothing is lost.
+            tracing::warn!("no snapshot of the audit trail could be written: {error}");
+        }
+        Ok(())
+    }
+
+    fn admits_new_runs(&self) -> Result<(), AuditError> {
+        let Some(disk) = &self.disk else { return Ok(()) };
+        if let Some(reason) = self.commit.poison() {
+            return Err(AuditError::Poisoned { reason });
+        }
+        disk.publisher.admits(&self.commit, self.clock.as_ref())?;
+        self.room(disk, disk.reserve, "new runs")
+    }
+
+    fn room_for_effects(&self) -> Result<(), AuditError> {
+        // The last quarter is for outcomes and ends of runs.
+        self.disk.as_ref().map_or(Ok(()), |disk| self.room(disk, disk.reserve / 4, "effects"))
+    }
+
+    /// Whether at least `least` bytes are left; if not, tries to make room.
+    fn room(&self, disk: &OnDisk, least: u64, what: &str) -> Result<(), AuditError> {
+        if self.commit.left() >= least && !self.refusing.load(Ordering::SeqCst) {
+            return Ok(());
+        }
+        let why = self.make_room(disk);
+        let left = self.commit.measure();
+        if left < least {
+            self.refusing.store(true, Ordering::SeqCst);
+            let why = why.map(|error| format!(" ({error})")).unwrap_or_default();
+            return Err(AuditError::NoSpace { what: format!("{left} bytes are left, {what} need {least}{why}") });
+        }
+        if left >= disk.reserve && self.refusing.swap(false, Ordering::SeqCst) {
+            self.put(None, None, Body::Resumed { left_bytes: left }, true)?;
+            self.commit.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Tries to prepare the next segment; at most once a second, because zeroing on a full disk is work.
+    fn make_room(&self, disk: &OnDisk) -> Option<std::io::Error> {
+        let now = self.clock.elapsed();
+        {
+            let mut looked = locked(&self.looked);
+            let recently = looked.is_some_and(|last| now.saturating_sub(last) < Duration::from_secs(1));
+            if recently && self.refusing.load(Ordering::SeqCst) {
+                return None;
+            }
+            *looked = Some(now);
+        }
+        disk.spare.prepare(&AtomicBool::new(false)).err()
+    }
+}
