@@ -268,3 +268,32 @@ fn the_matrix_of_verbs_is_the_golden_one() {
     let golden = include_str!("../golden/policy_matrix.txt");
     assert_eq!(matrix, golden, "if the change is meant, write this to tests/golden/policy_matrix.txt:\n{matrix}");
 }
+
+#[test]
+#[ignore]
+fn zz_speed() {
+    for count in [10, 100, 1000] {
+        let mut text = String::from(DEFAULT_BASICS);
+        for at in 0..count {
+            let (who, which) = match at % 6 {
+                0 => (format!("principal in Guardian::Publisher::\"p{at}\""), "in Guardian::Group::\"front\"".to_owned()),
+                1 => (format!("principal == Guardian::Playbook::\"acme/p{at}\""), "in Guardian::Group::\"front\"".to_owned()),
+                _ => (format!("principal == Guardian::Playbook::\"acme/p{at}\""), "== Guardian::Service::\"web\"".to_owned()),
+            };
+            text.push_str(&format!("@id(\"x{at}\") permit ({who}, action in Guardian::Action::\"service\", resource {which}) when {{ resource in context.incident.target && context.used.h1 < 3 }};\n"));
+        }
+        let begun = std::time::Instant::now();
+        let set = load(&[("hard/a.cedar", DEFAULT_HARD), ("permits/a.cedar", &text)]).unwrap();
+        let loaded = begun.elapsed();
+        let call = action(Verb::Service(ServiceVerb::Status), "web");
+        let mut all = Vec::new();
+        for _ in 0..5000 {
+            let begun = std::time::Instant::now();
+            let decision = ask(&set, "acme/p7", &call, &facts());
+            all.push(begun.elapsed());
+            assert_eq!(answer(&decision), "permitted by x7");
+        }
+        all.sort();
+        eprintln!("{count}: load {loaded:?} p50 {:?} p99 {:?}", all[2500], all[4950]);
+    }
+}

@@ -103,7 +103,7 @@ fn what_is_named_must_exist() {
     let path = "permits/a.cedar";
     refused(path, &named("== Guardian::Service::\"wbe\""), &["no service `wbe`", "did you mean `web`?"]);
     refused(path, &named("in Guardian::Group::\"frnt\""), &["no group `frnt`", "did you mean `front`?"]);
-    refused(path, &named("in Guardian::Target::\"service.zzzzzzzz\""), &["no target", "guardian.toml"]);
+    refused(path, &named("in Guardian::Target::\"probe.q\""), &["no target", "guardian.toml"]);
     refused(path, &named("== Guardian::Service::\"web\"").replace("restart", "restrat"), &["service.restrat"]);
     refused(path, &named("== Guardian::Service::\"web\"").replace("acme/fix", "acme"), &["`acme` is not a playbook"]);
     refused(path, &named("== Guardian::Service::\"w\u{435}b\""), &["no service"]);
@@ -173,12 +173,26 @@ fn fragments_name_their_own_playbook_only() {
 
 #[test]
 fn the_deepest_accepted_policy_does_not_exhaust_a_small_stack() {
-    let deep = |many: usize| format!("@id(\"a\") {GOOD}\nwhen {{ {}true }};", "true&&".repeat(many));
-    let nested = format!("@id(\"a\") {GOOD}\nwhen {{ {}true{} }};", "(".repeat(63), ")".repeat(63));
-    let texts = [deep(1_300), format!("@id(\"a\") {GOOD}\nwhen {{ {}context.used.h1 > 1 }};", "1+".repeat(3_900)), nested];
+    let with = |condition: String| format!("@id(\"a\") {GOOD}\nwhen {{ {condition} }};");
+    let texts = [
+        with(format!("context.used.h1 < {}1", "1+".repeat(460))),
+        with(format!("{}context.used.h1 < 1", "context.used.d1<1||".repeat(95))),
+        with(format!("{}true", "if context.used.h1 < 1 then true else ".repeat(80))),
+        with(format!("{}context.used.h1 < 1{}", "(".repeat(62), ")".repeat(62))),
+        with(format!("{}.a", "context".to_owned() + &".used".repeat(460))),
+    ];
     let thread = std::thread::Builder::new().stack_size(2 << 20);
-    let judged = thread.spawn(move || texts.iter().for_each(|text| drop(load(&[("permits/a.cedar", text)]))));
-    judged.unwrap().join().unwrap();
+    let judge = |text: &String| {
+        let found = complaints(&[("permits/a.cedar", text)]);
+        assert!(!found.iter().any(|line| line.contains("longer than") || line.contains("nested")), "{found:?}");
+        if let Ok(set) = load(&[("permits/a.cedar", text)]) {
+            let call = super::action(guardian::model::Verb::Service(guardian::model::ServiceVerb::Restart), "web");
+            drop(super::ask(&set, "acme/fix", &call, &super::facts()));
+            let (playbook, resource) = ("acme/fix".parse().unwrap(), "service.web".parse().unwrap());
+            drop(set.explain(&playbook, call.verb(), &resource, &super::facts()));
+        }
+    };
+    thread.spawn(move || texts.iter().for_each(judge)).unwrap().join().unwrap();
 }
 
 fn write(home: &Path, path: &str, text: &str) {
