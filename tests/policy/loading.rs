@@ -103,7 +103,7 @@ fn what_is_named_must_exist() {
     let path = "permits/a.cedar";
     refused(path, &named("== Guardian::Service::\"wbe\""), &["no service `wbe`", "did you mean `web`?"]);
     refused(path, &named("in Guardian::Group::\"frnt\""), &["no group `frnt`", "did you mean `front`?"]);
-    refused(path, &named("in Guardian::Target::\"probe.q\""), &["no target", "guardian.toml"]);
+    refused(path, &named("in Guardian::Target::\"q\""), &["no target", "guardian.toml"]);
     refused(path, &named("== Guardian::Service::\"web\"").replace("restart", "restrat"), &["service.restrat"]);
     refused(path, &named("== Guardian::Service::\"web\"").replace("acme/fix", "acme"), &["`acme` is not a playbook"]);
     refused(path, &named("== Guardian::Service::\"w\u{435}b\""), &["no service"]);
