@@ -29,6 +29,8 @@ mod rules;
 mod schema;
 mod scope;
 mod slice;
+#[cfg(test)]
+mod sliced_equals_full;
 mod world;
 
 pub use decide::{Decision, Permit, Question, Refusal};

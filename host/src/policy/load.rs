@@ -259,6 +259,8 @@ pub(super) struct Place<'a> {
     pub(super) shown: String,
     pub(super) text: &'a str,
     pub(super) range: Range<usize>,
+    /// Its first line, counted from 1: kept, because counting anew for every policy would be quadratic in the file.
+    pub(super) line: usize,
 }
 
 impl Place<'_> {
@@ -301,9 +303,8 @@ struct Read<'a> {
 
 impl Read<'_> {
     fn accepted(self) -> Loaded {
-        let line = self.place.finding("", "", "").line;
         let Notes { id, why, approvers, quorum, scope } = self.notes;
-        Loaded { id, kind: self.kind, why, approvers, quorum, path: self.place.shown, line, scope, policy: self.policy }
+        Loaded { id, kind: self.kind, why, approvers, quorum, path: self.place.shown, line: self.place.line, scope, policy: self.policy }
     }
 }
 
@@ -320,8 +321,11 @@ impl<'a> Reader<'a, '_> {
     fn read(&mut self, into: &mut Vec<Read<'a>>) {
         let (statements, misshapen) = policy_text::statements(&self.shown, self.text);
         self.findings.extend(misshapen);
+        let (mut line, mut counted) = (1, 0);
         for range in statements {
-            let place = Place { shown: self.shown.clone(), text: self.text, range };
+            line += self.text.get(counted..range.start).unwrap_or_default().matches('\n').count();
+            counted = range.start;
+            let place = Place { shown: self.shown.clone(), text: self.text, range, line };
             match Policy::parse(None, place.statement()) {
                 Err(errors) => {
                     for error in errors.iter() {
@@ -344,9 +348,8 @@ impl<'a> Reader<'a, '_> {
 fn unique(read: &mut Vec<Read<'_>>, findings: &mut Vec<Finding>) {
     let mut seen: HashMap<String, (String, usize)> = HashMap::new();
     read.retain(|one| {
-        let again = one.place.finding("@id", "", "");
         let Some((path, line)) = seen.get(&one.notes.id) else {
-            seen.insert(one.notes.id.clone(), (again.path, again.line));
+            seen.insert(one.notes.id.clone(), (crate::model::escape(&one.place.shown), one.place.line));
             return true;
         };
         let message = format!("the id `{}` is taken by {path}:{line}", one.notes.id);
