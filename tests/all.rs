@@ -1,1 +1,3 @@
-//! x
+//! The one test binary: the whole of Guardian, from outside.
+
+mod trust;
