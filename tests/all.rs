@@ -3,3 +3,4 @@
 mod guests;
 mod policy;
 mod structure;
+mod trust;

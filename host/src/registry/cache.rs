@@ -127,21 +127,33 @@ impl CompiledCache {
         Ok(MacChecked { file })
     }
 
-    /// Removes everything that is not the code of one of these components for this engine. Gives how many files went.
+    /// Removes everything that is not the code of one of these components for this engine, and what writers that are gone
+    /// left half-written. Gives how many files went.
     ///
     /// # Errors
     /// When the directory cannot be read or a file not be removed.
     pub fn sweep(&self, keep: &[Digest], engine: u64) -> Result<usize, RegistryError> {
         let keep: Vec<String> = keep.iter().map(|digest| name(digest, engine)).collect();
+        let failed = |source| RegistryError::System { act: "list the compiled cache", source };
         let mut removed = 0_usize;
-        for found in self.folder.names()? {
-            if found.ends_with(SUFFIX) && !keep.contains(&found) {
+        for entry in self.folder.dir().entries().map_err(failed)? {
+            let found = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            if (found.ends_with(SUFFIX) && !keep.contains(&found)) || is_abandoned(&found) {
                 self.folder.remove(&found)?;
                 removed = removed.saturating_add(1);
             }
         }
         Ok(removed)
     }
+}
+
+/// Whether this is a file that [`Folder::replace`] began (`.<name>.<pid>.new`) in a process that is no more.
+fn is_abandoned(found: &str) -> bool {
+    let Some((_, pid)) = found.strip_suffix(".new").and_then(|rest| rest.strip_prefix('.')?.rsplit_once('.')) else {
+        return false;
+    };
+    let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw);
+    pid.is_some_and(|pid| rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH))
 }
 
 fn name(component: &Digest, engine: u64) -> String {
@@ -180,7 +192,10 @@ mod tests {
         }
         drop(cache.put(&two, 7, b"other").unwrap());
         drop(cache.put(&one, 6, b"old engine").unwrap());
-        assert_eq!(cache.sweep(&[one], 7).unwrap(), 2);
+        // Half-written: by a process that is no more (no pid is that high), and by one that is still at it.
+        cache.folder.create(&format!(".{}.{}.new", name(&one, 7), i32::MAX), b"ha").unwrap();
+        cache.folder.create(&format!(".{}.{}.new", name(&one, 7), std::process::id()), b"ha").unwrap();
+        assert_eq!(cache.sweep(&[one], 7).unwrap(), 3);
         assert!(matches!(cache.get(&one, 7).unwrap(), Cached::Hit(_)));
     }
 

@@ -1,15 +1,17 @@
 //! The operator's trust file: which publisher, which keys, how many of them.
 //!
-//!     version = 3
-//!     revoked = ["sha256:.."]          # these bytes never run, whoever signed them
+//! ```toml
+//! version = 3
+//! revoked = ["sha256:.."]          # these bytes never run, whoever signed them
 //!
-//!     [publisher.acme]
-//!     threshold = 2                    # how many different keys must sign a release
-//!     keys.alice = "guardian-ed25519:.."
-//!     keys.bob = "guardian-ed25519:.."
+//! [publisher.acme]
+//! threshold = 2                    # how many different keys must sign a release
+//! keys.alice = "guardian-ed25519:.."
+//! keys.bob = "guardian-ed25519:.."
 //!
-//!     [floor]
-//!     "acme/web_restart" = 7           # no older release, not even by an operator's rollback
+//! [floor]
+//! "acme/web_restart" = 7           # no older release, not even by an operator's rollback
+//! ```
 //!
 //! It stands in the operator's directory (`etc/trust/`), which the daemon only reads. A file or directory that others can
 //! write, an unknown key, a threshold that cannot be met, and one raw key that stands twice (also under two publishers, or
@@ -81,6 +83,7 @@ impl TrustStore {
     /// When the directory or the file can be written by others, cannot be read, or its content cannot be used. A file
     /// that is not there is no error: nobody is trusted then.
     pub fn load(folder: &Folder) -> Result<Self, TrustError> {
+        // INVARIANT 10: what others can write grants nothing.
         folder.trusted()?;
         match folder.trusted_file(FILE) {
             Err(error) if error.is_not_found() => return Ok(Self::empty()),
