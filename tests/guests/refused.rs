@@ -144,7 +144,9 @@ fn a_component_cut_anywhere_is_refused() {
     let export = wasmparser::Parser::new(0)
         .parse_all(&whole)
         .find_map(|payload| match payload.unwrap() {
-            wasmparser::Payload::ComponentExportSection(section) if section.range().end > 2_000 => Some(section.range().end),
+            wasmparser::Payload::ComponentExportSection(section) if section.range().end > 2_000 => {
+                Some(section.range().end)
+            }
             _ => None,
         })
         .unwrap();
