@@ -4,6 +4,7 @@
 //! name. Every call passes one gate: policy decides, the audit trail holds the intent durably, the host keeps the undo,
 //! and only then does a hand act. The rooms stand on floors; a room imports only from floors below it.
 
+pub mod cli;
 pub mod durable;
 pub mod inventory;
 pub mod model;
