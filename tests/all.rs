@@ -1,6 +1,8 @@
 //! One test binary, so that it links once: every room's story, told through the public surface and the real parts.
 
+mod contract;
 mod guests;
+mod playbook_build;
 mod policy;
 mod structure;
 mod trust;

@@ -120,6 +120,8 @@ mod tests {
         let limits = Limits::default();
         let engine = Engine::new(&limits).unwrap();
         assert_eq!(engine.engine_hash(), engine_hash(&compiler(&limits).unwrap()));
+        let roomier = Limits { stack_kib: 1_024, memory_mib: 256, table_elements: 50_000, ..limits };
+        assert_eq!(engine.engine_hash(), engine_hash(&compiler(&roomier).unwrap()), "raising a limit would recompile");
         let other = wasmtime::Engine::new(&Config::new()).unwrap();
         assert_ne!(engine.engine_hash(), engine_hash(&other));
     }
