@@ -112,13 +112,17 @@ impl Site {
     /// # Errors
     /// When the folder of the keepers cannot be made.
     pub fn hands(&self) -> Result<RealHands, RunError> {
+        let fault = |error: &dyn std::fmt::Display| RunError::Request(error.to_string());
+        // One thread: it only waits for the bus.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(|error| fault(&error))?;
         let tools = ServiceTools {
             folder: self.home.var().join("state/keeper"),
             bus: self.configuration.systemd.bus.clone(),
             keeper: self.program.clone(),
+            runtime: runtime.handle().clone(),
         };
-        RealHands::new(&self.configuration.inventory, &tools, Arc::clone(&self.clock))
-            .map_err(|error| RunError::Request(error.to_string()))
+        RealHands::new(&self.configuration.inventory, &tools, runtime, Arc::clone(&self.clock)).map_err(|error| fault(&error))
     }
 
     /// Digests that nobody without the host's key can guess the content from.
