@@ -35,4 +35,4 @@ pub use sign::{cosign, sign};
 pub use statement::Validity;
 pub use store::{Publisher, TrustStore};
 pub use verified::{Signer, Standing, VerifiedPlaybook};
-pub use verify::{HighWater, Seen, Terms, verify};
+pub use verify::{Seen, Terms, verify};

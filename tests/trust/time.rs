@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use guardian::model::{Clock as _, Digest, Manifest};
-use guardian::trust::{HighWater, Seen, Standing, TrustError};
+use guardian::trust::{Standing, TrustError};
 
 use super::release::{Release, at, component, manifest, signed, statement};
 
 /// The release 7 of [`Release`], on a host that accepted release `accepted` before.
 fn after(accepted: u64, digest: Digest) -> Release {
     let mut release = Release::new();
-    release.host.seen = Seen { high_water: Some(HighWater { release: accepted, digest }), ..Seen::default() };
+    release.host.seen.accepted.insert(accepted, digest);
     release
 }
 
@@ -32,9 +32,12 @@ fn the_same_release_with_another_digest_is_refused() {
     let mut release = after(7, Digest::of(b"what was accepted as 7"));
     let error = release.host.refuse(&release.component, &release.envelope);
     assert!(matches!(error, TrustError::OtherContent { release: 7, .. }), "{error}");
-    // Not even if these bytes were accepted once, or the operator went back to them.
+    // Not even if the operator went back, a newer one is there, or the other one was revoked.
     release.host.seen.went_back = true;
-    release.host.accepted.insert(Digest::of(&release.component));
+    release.host.refuse(&release.component, &release.envelope);
+    release.host.seen.accepted.insert(9, Digest::of(b"nine"));
+    release.host.refuse(&release.component, &release.envelope);
+    release.host.trust.revoke(Digest::of(b"what was accepted as 7"));
     release.host.refuse(&release.component, &release.envelope);
     let release = after(7, Digest::of(&release.component));
     release.host.accept(&release.component, &release.envelope);
@@ -42,14 +45,13 @@ fn the_same_release_with_another_digest_is_refused() {
 
 #[test]
 fn going_back_needs_an_earlier_acceptance_and_the_operators_act_and_no_floor() {
-    let digest = Digest::of(&Release::new().component);
     for (accepted, went_back, passes) in
         [(false, false, false), (true, false, false), (false, true, false), (true, true, true)]
     {
         let mut release = after(9, Digest::of(b"nine"));
         release.host.seen.went_back = went_back;
         if accepted {
-            release.host.accepted.insert(digest);
+            release.accept_before();
         }
         let verified = release.host.verify(&release.component, &release.envelope);
         assert_eq!(verified.is_ok(), passes, "accepted {accepted}, went back {went_back}");
@@ -78,10 +80,23 @@ fn a_release_beyond_what_a_manifest_may_say_cannot_lock_later_ones_out() {
 }
 
 #[test]
+fn a_revoked_release_does_not_hold_the_high_water_mark() {
+    let stolen = Digest::of(b"signed with a stolen key");
+    let mut release = after(u64::from(u32::MAX), stolen);
+    release.host.refuse(&release.component, &release.envelope);
+    release.host.trust.revoke(stolen);
+    release.host.accept(&release.component, &release.envelope);
+    // What was accepted and stands still holds.
+    release.host.seen.accepted.insert(8, Digest::of(b"eight"));
+    let error = release.host.refuse(&release.component, &release.envelope);
+    assert!(matches!(error, TrustError::Older { high_water: 8, .. }), "{error}");
+}
+
+#[test]
 fn a_revoked_digest_never_runs() {
     let mut release = Release::new();
     let digest = Digest::of(&release.component);
-    release.host.accepted.insert(digest);
+    release.accept_before();
     release.host.accept(&release.component, &release.envelope);
     release.host.trust.revoke(digest);
     assert!(
@@ -109,7 +124,7 @@ fn a_key_that_is_trusted_no_more_signs_nothing() {
 fn before_its_validity_nothing_passes() {
     let mut release = Release::new();
     release.host.clock.set(at("2025-12-31T23:59:59.999Z"));
-    release.host.accepted.insert(Digest::of(&release.component));
+    release.accept_before();
     let error = release.host.refuse(&release.component, &release.envelope);
     assert!(matches!(error, TrustError::NotYetValid { .. }), "{error}");
     release.host.clock.set(at("2026-01-01T00:00:00Z"));
@@ -125,7 +140,7 @@ fn after_its_validity_only_what_was_accepted_before_passes_and_says_so() {
     release.host.clock.set(at("2027-01-01T00:00:00Z"));
     let error = release.host.refuse(&release.component, &release.envelope);
     assert!(matches!(error, TrustError::Expired { .. }), "{error}");
-    release.host.accepted.insert(Digest::of(&release.component));
+    release.accept_before();
     let pinned = release.host.verify(&release.component, &release.envelope).unwrap();
     assert_eq!(pinned.standing(), Standing::PinnedExpired);
     // Accepted before means these bytes, not this name.
@@ -148,7 +163,7 @@ fn a_clock_set_back_makes_nothing_young_again() {
         (now.plus(minutes(60 * 24 * 365)), false),
     ] {
         release.host.seen.last_seen = Some(last_seen);
-        release.host.accepted.clear();
+        release.host.seen.accepted.clear();
         match release.host.verify(&release.component, &release.envelope) {
             Ok(verified) => assert!(passes && verified.standing() == Standing::Current, "{last_seen}"),
             Err(error) => {
@@ -156,7 +171,7 @@ fn a_clock_set_back_makes_nothing_young_again() {
                 assert!(super::line(&error).contains("reset-clock"), "{error}");
             }
         }
-        release.host.accepted.insert(Digest::of(&release.component));
+        release.accept_before();
         let pinned = release.host.verify(&release.component, &release.envelope).unwrap();
         assert_eq!(pinned.standing() == Standing::PinnedClockBehind, !passes);
     }

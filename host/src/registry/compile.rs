@@ -10,25 +10,22 @@
 //! What it does not do: it does not know what a component is. The worker's body belongs to the sandbox, which knows the
 //! engine; here it is a program and its arguments.
 
-use std::io::{ErrorKind, Read, Write as _};
-use std::os::fd::AsFd;
+mod pipes;
+
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
-use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::{PollFd, PollFlags};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
+use self::pipes::{Pipes, Pumped, wait_for};
 use super::{CompiledCache, RegistryError};
 use crate::model::{LimitHit, LimitName, Limits, escape_to};
 
-/// Of what the worker says on its standard error: enough for one message, whatever it writes.
-const COMPLAINT: usize = 4 * 1024;
 /// Of its message, what is shown to a person.
 const SHOWN: usize = 300;
-/// What a pipe holds.
-const CHUNK: usize = 64 * 1024;
 
 /// What came of a compilation.
 #[derive(Debug, PartialEq, Eq)]
@@ -185,98 +182,10 @@ impl Drop for Worker {
     }
 }
 
-enum Pumped {
-    Closed,
-    Late,
-    Flood,
-}
-
-/// Our ends of the worker's pipes. One loop serves all three, so that no order of reading and writing can lock both sides.
-struct Pipes<'a> {
-    stdin: Option<ChildStdin>,
-    stdout: Option<ChildStdout>,
-    stderr: Option<ChildStderr>,
-    unsent: &'a [u8],
-    code: Vec<u8>,
-    complaint: Vec<u8>,
-}
-
-impl Pipes<'_> {
-    fn pump(&mut self, deadline: Instant) -> std::io::Result<Pumped> {
-        let most = usize::try_from(CompiledCache::LARGEST).unwrap_or(usize::MAX);
-        while self.stdout.is_some() || self.stderr.is_some() {
-            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return Ok(Pumped::Late) };
-            let (input, output, error) = self.ready(left)?;
-            if input {
-                self.send()?;
-            }
-            if output {
-                drain(&mut self.stdout, &mut self.code, most.saturating_add(1))?;
-                if self.code.len() > most {
-                    return Ok(Pumped::Flood);
-                }
-            }
-            if error {
-                drain(&mut self.stderr, &mut self.complaint, COMPLAINT)?;
-            }
-        }
-        Ok(Pumped::Closed)
-    }
-
-    fn ready(&self, left: Duration) -> std::io::Result<(bool, bool, bool)> {
-        let mut waiting = Vec::with_capacity(3);
-        waiting.extend(self.stdin.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::OUT)));
-        waiting.extend(self.stdout.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        waiting.extend(self.stderr.as_ref().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
-        wait_for(&mut waiting, left)?;
-        let mut states = waiting.iter().map(|waiting| !waiting.revents().is_empty());
-        let mut of = |open: bool| open && states.next().unwrap_or(false);
-        Ok((of(self.stdin.is_some()), of(self.stdout.is_some()), of(self.stderr.is_some())))
-    }
-
-    fn send(&mut self) -> std::io::Result<()> {
-        let Some(pipe) = &mut self.stdin else { return Ok(()) };
-        match pipe.write(self.unsent) {
-            Ok(sent) => self.unsent = self.unsent.get(sent..).unwrap_or_default(),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-            // It does not want the rest: its exit status says why.
-            Err(error) if error.kind() == ErrorKind::BrokenPipe => self.unsent = &[],
-            Err(error) => return Err(error),
-        }
-        if self.unsent.is_empty() {
-            self.stdin = None;
-        }
-        Ok(())
-    }
-}
-
-/// Reads what is there, keeps at most `most` bytes of all, and closes the pipe at its end.
-fn drain<P: Read + AsFd>(pipe: &mut Option<P>, kept: &mut Vec<u8>, most: usize) -> std::io::Result<()> {
-    let Some(open) = pipe else { return Ok(()) };
-    let mut chunk = [0; CHUNK];
-    match open.read(&mut chunk) {
-        Ok(0) => *pipe = None,
-        Ok(read) => {
-            let room = most.saturating_sub(kept.len()).min(read);
-            kept.extend_from_slice(chunk.get(..room).unwrap_or_default());
-        }
-        Err(error) if error.kind() == ErrorKind::Interrupted => {}
-        Err(error) => return Err(error),
-    }
-    Ok(())
-}
-
-fn wait_for(waiting: &mut [PollFd<'_>], left: Duration) -> std::io::Result<usize> {
-    let timeout =
-        Timespec { tv_sec: i64::try_from(left.as_secs()).unwrap_or(i64::MAX), tv_nsec: i64::from(left.subsec_nanos()) };
-    match poll(waiting, Some(&timeout)) {
-        Err(rustix::io::Errno::INTR) => Ok(0),
-        other => Ok(other?),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
     use super::*;
 
     fn shell(script: &str, seconds: u64) -> Compiler {
@@ -308,10 +217,18 @@ mod tests {
         assert_eq!(refused("echo code; echo no >&2; exit 1"), "no");
     }
 
-    fn sleeps(marker: &str) -> bool {
-        std::fs::read_dir("/proc").unwrap().flatten().any(|process| {
-            let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
-            line == format!("sleep\0{marker}\0").as_bytes()
+    /// Whether no such process is left. A killed one that is not ours to reap takes a moment to go.
+    fn all_gone(marker: &str) -> bool {
+        let wanted = format!("sleep\0{marker}\0");
+        (0..100).any(|_| {
+            let left = std::fs::read_dir("/proc")
+                .unwrap()
+                .flatten()
+                .any(|process| std::fs::read(process.path().join("cmdline")).unwrap_or_default() == wanted.as_bytes());
+            if left {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            !left
         })
     }
 
@@ -331,12 +248,11 @@ mod tests {
             let component = vec![0; 1 << 20];
             assert_eq!(shell(&script, 1).compile(&component).unwrap(), Compiled::Limit(hit), "{script}");
             assert!(begun.elapsed() < Duration::from_secs(20), "{script}");
-            assert!(!sleeps(&marker), "{script} left a process behind");
+            assert!(all_gone(&marker), "{script} left a process behind");
         }
         let leaves_one = shell(&format!("sleep {marker} >&- 2>&- & echo code"), 30);
         assert_eq!(leaves_one.compile(b"x").unwrap(), Compiled::Code(b"code\n".to_vec()));
-        std::thread::sleep(Duration::from_millis(200));
-        assert!(!sleeps(&marker), "a process was left behind");
+        assert!(all_gone(&marker), "a process was left behind");
     }
 
     #[test]

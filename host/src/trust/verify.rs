@@ -13,8 +13,8 @@
 //! 7. the manifest in those bytes is the signed one
 //! 8. the keys speak for the publisher that the manifest names
 //! 9. not revoked, not below the operator's floor
-//! 10. release above the high-water mark, or equal with the same digest, or an older one that was accepted before and
-//!     that the operator went back to on record
+//! 10. release at or above the high-water mark, and never with other content than was accepted under its number; or an
+//!     older one that was accepted before and that the operator went back to on record
 //! 11. the clock has not gone back; the validity holds
 //!
 //! Two things are allowed to bytes that were accepted before and to nothing else: to run after their validity ended, and
@@ -28,6 +28,7 @@ use std::time::Duration;
 use super::TrustError;
 use super::dsse::{Envelope, PAYLOAD_TYPE};
 use super::embed::read_both;
+use super::key::{KeyId, PublicKey};
 use super::statement::{Statement, Validity};
 use super::store::TrustStore;
 use super::verified::{Findings, Signer, Standing, VerifiedPlaybook};
@@ -36,22 +37,12 @@ use crate::model::{Clock, Digest, LimitHit, LimitName, Limits, Manifest, Name, P
 /// How far the clock may be behind the trail: what a time service corrects by a step after a restart.
 const CLOCK_SLACK: Duration = Duration::from_secs(5 * 60);
 
-/// The newest release of a playbook that was ever accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HighWater {
-    /// Its release.
-    pub release: u64,
-    /// Its digest.
-    pub digest: Digest,
-}
-
-/// What the trail knows of a playbook and of these bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the trail knows of a playbook.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// The newest release of the playbook that was accepted.
-    pub high_water: Option<HighWater>,
-    /// Whether these very bytes were accepted before.
-    pub accepted: bool,
+    /// Every release of it that was ever accepted, with its digest. The highest is the high-water mark; revoked ones do
+    /// not count, or a thief of a key could sign the highest number there is and lock every later release out for good.
+    pub accepted: BTreeMap<u64, Digest>,
     /// Whether the operator went back to these very bytes, on record, and not forward again since.
     pub went_back: bool,
     /// The latest time on the trail.
@@ -101,8 +92,9 @@ pub fn verify(component: Arc<[u8]>, envelope: &[u8], terms: &Terms<'_>) -> Resul
     let playbook = manifest.id();
     check_operator_bans(&playbook, manifest.release, &found, terms.trust)?;
     let seen = (terms.history)(&playbook, &found);
-    check_release(&playbook, manifest.release, &found, &seen)?;
-    let standing = judge_time(statement.validity, terms.clock.now(), &seen)?;
+    let accepted = seen.accepted.get(&manifest.release) == Some(&found);
+    check_release(&playbook, manifest.release, &found, &seen, terms.trust)?;
+    let standing = judge_time(statement.validity, terms.clock.now(), accepted, seen.last_seen)?;
     Ok(VerifiedPlaybook::from_findings(Findings {
         bytes: component,
         statement,
@@ -122,6 +114,14 @@ pub(super) fn check_size(component: &[u8], limits: &Limits) -> Result<(), TrustE
     Ok(())
 }
 
+/// One trusted key, on trial against one signature.
+struct Candidate<'a> {
+    publisher: &'a Name,
+    label: &'a Name,
+    key: &'a PublicKey,
+    id: KeyId,
+}
+
 /// The publishers of whom enough keys signed, each with those keys.
 struct Signed<'a>(BTreeMap<&'a Name, Vec<Signer>>);
 
@@ -131,14 +131,20 @@ impl<'a> Signed<'a> {
         // By raw key: the same key twice in the envelope is one key. That it stands only once in the trust file was
         // checked when that was loaded.
         let mut by_key = BTreeMap::new();
+        let keys: Vec<Candidate<'_>> = trust
+            .list()
+            .flat_map(|(publisher, entry)| {
+                entry.keys.iter().map(move |(label, key)| Candidate { publisher, label, key, id: key.id() })
+            })
+            .collect();
         for signature in &envelope.signatures {
-            // The hint never decides: every key is tried, whatever it says.
-            let of = trust.list().flat_map(|(name, publisher)| publisher.keys.iter().map(move |key| (name, key)));
-            for (name, (label, key)) in of {
-                if key.verifies(&message, &signature.bytes) {
-                    by_key.insert(*key.as_bytes(), (name, Signer { label: label.clone(), key: key.id() }));
-                    break;
-                }
+            // The hint says where to begin and decides nothing: every key is tried, whatever it says.
+            let hinted = keys.iter().filter(|candidate| candidate.id.to_string() == signature.hint);
+            if let Some(candidate) =
+                hinted.chain(&keys).find(|candidate| candidate.key.verifies(&message, &signature.bytes))
+            {
+                let signer = Signer { label: candidate.label.clone(), key: candidate.id };
+                by_key.insert(*candidate.key.as_bytes(), (candidate.publisher, signer));
             }
         }
         let mut signers: BTreeMap<&Name, Vec<Signer>> = BTreeMap::new();
@@ -185,26 +191,37 @@ fn check_operator_bans(
     }
 }
 
-fn check_release(playbook: &PlaybookId, release: u64, digest: &Digest, seen: &Seen) -> Result<(), TrustError> {
-    let Some(HighWater { release: highest, digest: accepted }) = seen.high_water else { return Ok(()) };
-    if release > highest || (release == highest && *digest == accepted) {
-        return Ok(());
+fn check_release(
+    playbook: &PlaybookId,
+    release: u64,
+    digest: &Digest,
+    seen: &Seen,
+    trust: &TrustStore,
+) -> Result<(), TrustError> {
+    let before = seen.accepted.get(&release);
+    if let Some(accepted) = before.filter(|accepted| *accepted != digest) {
+        let (playbook, accepted, found) = (playbook.clone(), *accepted, *digest);
+        return Err(TrustError::OtherContent { playbook, release, accepted, found });
     }
-    let playbook = playbook.clone();
-    if release == highest {
-        return Err(TrustError::OtherContent { playbook, release, accepted, found: *digest });
+    let standing = seen.accepted.iter().rev().find(|(_, digest)| !trust.is_revoked(digest));
+    match standing {
+        Some((high_water, _)) if release < *high_water && !(before.is_some() && seen.went_back) => {
+            Err(TrustError::Older { playbook: playbook.clone(), release, high_water: *high_water })
+        }
+        _ => Ok(()),
     }
-    if seen.accepted && seen.went_back {
-        return Ok(());
-    }
-    Err(TrustError::Older { playbook, release, high_water: highest })
 }
 
-fn judge_time(validity: Validity, now: Timestamp, seen: &Seen) -> Result<Standing, TrustError> {
+fn judge_time(
+    validity: Validity,
+    now: Timestamp,
+    accepted: bool,
+    last_seen: Option<Timestamp>,
+) -> Result<Standing, TrustError> {
     let Validity { not_before, not_after } = validity;
-    if let Some(last_seen) = seen.last_seen.filter(|last| now.plus(CLOCK_SLACK) < *last) {
+    if let Some(last_seen) = last_seen.filter(|last| now.plus(CLOCK_SLACK) < *last) {
         // With a clock that is known to be wrong, the validity says nothing either way.
-        return if seen.accepted {
+        return if accepted {
             Ok(Standing::PinnedClockBehind)
         } else {
             Err(TrustError::ClockBehind { now, last_seen })
@@ -214,7 +231,7 @@ fn judge_time(validity: Validity, now: Timestamp, seen: &Seen) -> Result<Standin
         return Err(TrustError::NotYetValid { not_before, now });
     }
     if now >= not_after {
-        return if seen.accepted { Ok(Standing::PinnedExpired) } else { Err(TrustError::Expired { not_after, now }) };
+        return if accepted { Ok(Standing::PinnedExpired) } else { Err(TrustError::Expired { not_after, now }) };
     }
     Ok(Standing::Current)
 }
