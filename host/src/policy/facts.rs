@@ -55,11 +55,7 @@ impl Facts {
             ("severity", Value::new_long(i64::from(self.severity))),
             ("target", Value::new_entity_uid(target)),
         ])?;
-        let used = record([
-            ("m5", long(self.used.m5)),
-            ("h1", long(self.used.h1)),
-            ("d1", long(self.used.d1)),
-        ])?;
+        let used = record([("m5", long(self.used.m5)), ("h1", long(self.used.h1)), ("d1", long(self.used.d1))])?;
         let claimed = record([("labels", set(&self.labels))])?;
         Context::from_pairs(
             [
