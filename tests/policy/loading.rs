@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use guardian::durable::Folder;
-use guardian::policy::{DEFAULT_BASICS, DEFAULT_HARD, PolicyError, PolicySet};
+use guardian::policy::{DEFAULT_BASICS, DEFAULT_HARD, PolicyError, PolicySet, World};
 
 use super::{complaints, load, world};
 
@@ -296,4 +296,13 @@ fn links_strangers_and_odd_bytes_refuse_the_load() {
     refused(&|home| write(home, "permits/a.cedar", &" ".repeat((1 << 20) + 1)), "larger than");
     refused(&|home| std::fs::remove_file(home.join("permits/basics.cedar")).unwrap(), "holds no permit");
     refused(&|home| std::fs::remove_dir_all(home.join("permits")).unwrap(), "holds no permit");
+}
+
+#[test]
+fn a_resource_that_stands_twice_is_refused() {
+    let web = super::fact("service.web", &[], false, "service.web");
+    let error = World::build(&[web.clone(), web]).unwrap_err().to_string();
+    assert!(error.contains("`service.web` stands twice"), "{error}");
+    let run = super::fact("run.self", &[], true, "run.self");
+    assert!(World::build(&[run]).is_err(), "the run itself is not the inventory's to describe");
 }
