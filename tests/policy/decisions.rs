@@ -156,7 +156,10 @@ fn a_gate_or_permit_that_fails_to_evaluate_denies() {
         action in Guardian::Action::\"service\", resource == Guardian::Service::\"web\") \
         when { context.used.d1 * 9223372036854775807 > 1 };";
     let mut facts = facts();
-    for sources in [vec![("gates/a.cedar", gate), ("permits/a.cedar", WEB)], vec![("permits/a.cedar", WEB), ("permits/b.cedar", permit)]] {
+    for sources in [
+        vec![("gates/a.cedar", gate), ("permits/a.cedar", WEB)],
+        vec![("permits/a.cedar", WEB), ("permits/b.cedar", permit)],
+    ] {
         let set = load(&sources).unwrap();
         facts.used.d1 = 0;
         assert_eq!(answer(&ask(&set, "acme/fix", &action(RESTART, "web"), &facts)), "permitted by web");
@@ -206,7 +209,12 @@ fn a_question_about_another_resource_than_the_action_names_is_refused() {
     let question = |name: &str| {
         let playbook = "acme/fix".parse().unwrap();
         let call = action(RESTART, "db");
-        answer(&set.decide(&Question { playbook: &playbook, action: &call, resource: &name.parse().unwrap(), facts: &facts() }))
+        answer(&set.decide(&Question {
+            playbook: &playbook,
+            action: &call,
+            resource: &name.parse().unwrap(),
+            facts: &facts(),
+        }))
     };
     assert_eq!(question("service.web"), "policy-error");
     assert_eq!(question("service.db"), "no-permit");
@@ -267,36 +275,4 @@ fn the_matrix_of_verbs_is_the_golden_one() {
     matrix.push_str(&format!("\n{}", guardian::policy::schema_text()));
     let golden = include_str!("../golden/policy_matrix.txt");
     assert_eq!(matrix, golden, "if the change is meant, write this to tests/golden/policy_matrix.txt:\n{matrix}");
-}
-
-#[test]
-#[ignore]
-fn zz_speed() {
-    for count in [10, 100, 1000] {
-        let mut text = String::from(DEFAULT_BASICS);
-        for at in 0..count {
-            let (who, which) = match at % 6 {
-                0 => (format!("principal in Guardian::Publisher::\"p{at}\""), "in Guardian::Group::\"front\"".to_owned()),
-                1 => (format!("principal == Guardian::Playbook::\"acme/p{at}\""), "in Guardian::Group::\"front\"".to_owned()),
-                _ => (format!("principal == Guardian::Playbook::\"acme/p{at}\""), "== Guardian::Service::\"web\"".to_owned()),
-            };
-            text.push_str(&format!("@id(\"x{at}\") permit ({who}, action in Guardian::Action::\"service\", resource {which}) when {{ resource in context.incident.target && context.used.h1 < 3 }};\n"));
-        }
-        let begun = std::time::Instant::now();
-        drop(super::world());
-        eprintln!("world {:?}", begun.elapsed());
-        let begun = std::time::Instant::now();
-        let set = load(&[("hard/a.cedar", DEFAULT_HARD), ("permits/a.cedar", &text)]).unwrap();
-        let loaded = begun.elapsed();
-        let call = action(Verb::Service(ServiceVerb::Status), "web");
-        let mut all = Vec::new();
-        for _ in 0..5000 {
-            let begun = std::time::Instant::now();
-            let decision = ask(&set, "acme/p7", &call, &facts());
-            all.push(begun.elapsed());
-            assert_eq!(answer(&decision), "permitted by x7");
-        }
-        all.sort();
-        eprintln!("{count}: load {loaded:?} p50 {:?} p99 {:?}", all[2500], all[4950]);
-    }
 }

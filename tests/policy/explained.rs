@@ -7,7 +7,13 @@ use super::{action, answer, ask, facts, load, permits};
 
 const RESTART: Verb = Verb::Service(ServiceVerb::Restart);
 
-fn explain(set: &PolicySet, playbook: &str, verb: Verb, resource: &str, facts: &Facts) -> guardian::policy::Explanation {
+fn explain(
+    set: &PolicySet,
+    playbook: &str,
+    verb: Verb,
+    resource: &str,
+    facts: &Facts,
+) -> guardian::policy::Explanation {
     set.explain(&playbook.parse().unwrap(), verb, &resource.parse().unwrap(), facts)
 }
 
@@ -23,7 +29,9 @@ fn the_line_it_prints_grants_the_call() {
         let other = "@id(\"fix-service-restart-web\") permit (principal == Guardian::Playbook::\"other/fix\", \
             action == Guardian::Action::\"service.stop\", resource == Guardian::Service::\"web\");\n";
         let before = permits(other);
-        for facts in [facts(), Facts { target: "service.db".parse().unwrap(), used: Used { m5: 9, h1: 9, d1: 9 }, ..facts() }] {
+        for facts in
+            [facts(), Facts { target: "service.db".parse().unwrap(), used: Used { m5: 9, h1: 9, d1: 9 }, ..facts() }]
+        {
             let explained = explain(&before, "acme/fix", verb, &resource.to_string(), &facts);
             let grant = explained.grant.unwrap_or_else(|| panic!("{verb} has no line"));
             let after = permits(&format!("{other}{grant}"));

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
 use guardian::durable::Folder;
-use guardian::policy::{DEFAULT_BASICS, DEFAULT_HARD, PolicyError, PolicySet};
+use guardian::policy::{DEFAULT_BASICS, DEFAULT_HARD, PolicyError, PolicySet, World};
 
 use super::{complaints, load, world};
 
@@ -57,11 +57,23 @@ fn effects_fit_their_folder() {
 #[test]
 fn a_permit_that_is_too_wide_is_refused_unless_it_says_why() {
     for (scope, what) in [
-        ("(principal, action == Guardian::Action::\"service.restart\", resource == Guardian::Service::\"web\")", "one playbook or publisher"),
-        ("(principal is Guardian::Playbook, action == Guardian::Action::\"service.restart\", resource == Guardian::Service::\"web\")", "one playbook or publisher"),
+        (
+            "(principal, action == Guardian::Action::\"service.restart\", resource == Guardian::Service::\"web\")",
+            "one playbook or publisher",
+        ),
+        (
+            "(principal is Guardian::Playbook, action == Guardian::Action::\"service.restart\", resource == Guardian::Service::\"web\")",
+            "one playbook or publisher",
+        ),
         ("(principal == Guardian::Playbook::\"a/b\", action, resource == Guardian::Service::\"web\")", "an action"),
-        ("(principal == Guardian::Playbook::\"a/b\", action == Guardian::Action::\"service.restart\", resource)", "a resource"),
-        ("(principal in Guardian::Publisher::\"a\", action in Guardian::Action::\"service\", resource is Guardian::Service)", "a resource"),
+        (
+            "(principal == Guardian::Playbook::\"a/b\", action == Guardian::Action::\"service.restart\", resource)",
+            "a resource",
+        ),
+        (
+            "(principal in Guardian::Publisher::\"a\", action in Guardian::Action::\"service\", resource is Guardian::Service)",
+            "a resource",
+        ),
         ("(principal, action, resource)", "an action"),
     ] {
         refused("permits/a.cedar", &format!("@id(\"a\") permit {scope};"), &["wider than it may be", what, "@wide"]);
@@ -109,7 +121,11 @@ fn what_is_named_must_exist() {
     refused(path, &named("== Guardian::Service::\"w\u{435}b\""), &["no service"]);
     refused(path, &named("== Guardian::Service::\"web\\0\""), &["no service `web\\u{0}`"]);
     refused(path, &named("== Guardian::Service::\"web\\\"::x\""), &["no service"]);
-    refused("hard/a.cedar", "@id(\"h\") forbid (principal, action, resource in Guardian::Group::\"bakc\");", &["did you mean `back`?"]);
+    refused(
+        "hard/a.cedar",
+        "@id(\"h\") forbid (principal, action, resource in Guardian::Group::\"bakc\");",
+        &["did you mean `back`?"],
+    );
 }
 
 #[test]
@@ -120,8 +136,16 @@ fn cedar_itself_is_strict() {
     refused(path, &with("context.used.h2 < 3"), &["a.cedar:3:", "h2"]);
     refused(path, &with("context.used.h1 < \"3\""), &["a.cedar:3:"]);
     refused(path, &with("false"), &["a.cedar:"]);
-    refused(path, &GOOD.replacen("Service::\"web\"", "Probe::\"login\"", 1).replacen("permit", "@id(\"a\") permit", 1), &["a.cedar:1:"]);
-    refused(path, &format!("@id(\"a\") {};", GOOD.replacen("== Guardian::Playbook::\"acme/fix\"", "== ?principal", 1)), &["template"]);
+    refused(
+        path,
+        &GOOD.replacen("Service::\"web\"", "Probe::\"login\"", 1).replacen("permit", "@id(\"a\") permit", 1),
+        &["a.cedar:1:"],
+    );
+    refused(
+        path,
+        &format!("@id(\"a\") {};", GOOD.replacen("== Guardian::Playbook::\"acme/fix\"", "== ?principal", 1)),
+        &["template"],
+    );
     refused(path, &format!("@id(\"a\") {GOOD}"), &["a.cedar:"]);
     refused(path, "@id(\"a\") permit (principal,, action, resource);", &["a.cedar:1:"]);
     refused(path, &format!("@id(\"a\") {GOOD}; what"), &["a.cedar:1:"]);
@@ -129,11 +153,15 @@ fn cedar_itself_is_strict() {
 
 #[test]
 fn everything_is_reported_at_once_with_a_caret() {
-    let text = format!("@id(\"a\") {GOOD}\nwhen {{ resource.protectd }};\n\n@id(\"b\") @wyh(\"x\") {GOOD};\n@id(\"c\") permit (;\n");
+    let text = format!(
+        "@id(\"a\") {GOOD}\nwhen {{ resource.protectd }};\n\n@id(\"b\") @wyh(\"x\") {GOOD};\n@id(\"c\") permit (;\n"
+    );
     let error = load(&[("permits/a.cedar", &text)]).unwrap_err();
     let lines: Vec<usize> = error.findings().iter().map(|finding| finding.line).collect();
     assert_eq!(lines, [2, 4, 5], "{}", error.render());
-    assert!(error.to_string().contains("(and 2 more: run `guardian policy check`)") && !error.to_string().contains('\n'));
+    assert!(
+        error.to_string().contains("(and 2 more: run `guardian policy check`)") && !error.to_string().contains('\n')
+    );
     let render = error.render();
     assert!(render.contains(" --> permits/a.cedar:4:10\n"), "{render}");
     assert!(render.contains("\n  |          ^^^^\n"), "{render}");
@@ -158,9 +186,15 @@ fn fragments_name_their_own_playbook_only() {
     assert_eq!(fragment(&own.replace("\"web\"", "\"their-web\"")).unwrap(), ["a"]);
     for (text, word) in [
         (own.replace("acme/fix", "acme/look"), "no other principal"),
-        (own.replace("principal == Guardian::Playbook::\"acme/fix\"", "principal in Guardian::Publisher::\"acme\""), "no other principal"),
+        (
+            own.replace("principal == Guardian::Playbook::\"acme/fix\"", "principal in Guardian::Publisher::\"acme\""),
+            "no other principal",
+        ),
         (own.replace("principal ==", "principal in"), "no other principal"),
-        (format!("@wide(\"x\") {}", own.replace("principal == Guardian::Playbook::\"acme/fix\"", "principal")), "no other principal"),
+        (
+            format!("@wide(\"x\") {}", own.replace("principal == Guardian::Playbook::\"acme/fix\"", "principal")),
+            "no other principal",
+        ),
         (format!("@wide(\"x\") {own}"), "cannot be wide"),
         (own.replacen("permit", "forbid", 1), "can only permit"),
         (own.replace(");", ") when { context.claimed.labels.isEmpty() };"), "context.claimed"),
@@ -262,4 +296,13 @@ fn links_strangers_and_odd_bytes_refuse_the_load() {
     refused(&|home| write(home, "permits/a.cedar", &" ".repeat((1 << 20) + 1)), "larger than");
     refused(&|home| std::fs::remove_file(home.join("permits/basics.cedar")).unwrap(), "holds no permit");
     refused(&|home| std::fs::remove_dir_all(home.join("permits")).unwrap(), "holds no permit");
+}
+
+#[test]
+fn a_resource_that_stands_twice_is_refused() {
+    let web = super::fact("service.web", &[], false, "service.web");
+    let error = World::build(&[web.clone(), web]).unwrap_err().to_string();
+    assert!(error.contains("`service.web` stands twice"), "{error}");
+    let run = super::fact("run.self", &[], true, "run.self");
+    assert!(World::build(&[run]).is_err(), "the run itself is not the inventory's to describe");
 }

@@ -197,7 +197,7 @@ impl PolicySet {
         };
         let doubt = |error: String| Refusal::error(error, Vec::new());
         let target = world.target_of(&facts.target).map_err(|error| doubt(error.to_string()))?;
-        let context = facts.context(target).map_err(doubt)?;
+        let context = asker.context.of(facts, target).map_err(doubt)?;
         Request::new(asker.uid.clone(), action.clone(), resource.uid.clone(), context, Some(world.schema()))
             .map_err(|error| doubt(error.to_string()))
     }

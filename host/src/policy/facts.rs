@@ -1,10 +1,11 @@
 //! What policies can read about the moment: `context`.
 //!
 //! Everything here is the host's own knowledge, except `claimed`, which exists so that a hard rule can refuse on a
-//! suspicious label. The context is built without JSON and without parsing entity names: of a decision's time it is the
-//! largest part.
+//! suspicious label. The context is built without JSON and without parsing entity names; still it is the largest part of
+//! a decision's time, so each playbook keeps the last one. Its key is every fact there is, the time to the second.
 
 use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
 use cedar_policy::{Context, EntityUid, RestrictedExpression as Value};
 
@@ -25,7 +26,7 @@ pub struct Used {
 /// What policies see in `context`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// The time of the decision.
+    /// The time of the decision; policies see it to the second.
     pub now: Timestamp,
     /// The incident's kind, from the operator or a monitor.
     pub kind: Name,
@@ -44,26 +45,35 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Whether policies would see the same. Every field is named here, so that a new one cannot be forgotten.
+    fn read_alike(&self, other: &Self) -> bool {
+        let Self { now, kind, severity, target, used, windows, approvals, labels } = self;
+        second(*now) == second(other.now)
+            && *kind == other.kind
+            && *severity == other.severity
+            && *target == other.target
+            && *used == other.used
+            && *windows == other.windows
+            && *approvals == other.approvals
+            && *labels == other.labels
+    }
+
     /// The context of a request; `target` is the `Target` entity that the incident's resource belongs to.
     ///
     /// # Errors
     /// When a fact has no Cedar value, as a time after the year 9999.
-    pub(super) fn context(&self, target: EntityUid) -> Result<Context, String> {
+    fn context(&self, target: EntityUid) -> Result<Context, String> {
         let set = |texts: &BTreeSet<String>| Value::new_set(texts.iter().cloned().map(Value::new_string));
         let incident = record([
             ("kind", Value::new_string(self.kind.as_str().to_owned())),
             ("severity", Value::new_long(i64::from(self.severity))),
             ("target", Value::new_entity_uid(target)),
         ])?;
-        let used = record([
-            ("m5", long(self.used.m5)),
-            ("h1", long(self.used.h1)),
-            ("d1", long(self.used.d1)),
-        ])?;
+        let used = record([("m5", long(self.used.m5)), ("h1", long(self.used.h1)), ("d1", long(self.used.d1))])?;
         let claimed = record([("labels", set(&self.labels))])?;
         Context::from_pairs(
             [
-                ("now", Value::new_datetime(self.now.to_string())),
+                ("now", Value::new_datetime(second(self.now).to_string())),
                 ("incident", incident),
                 ("used", used),
                 ("windows", set(&self.windows)),
@@ -76,6 +86,31 @@ impl Facts {
     }
 }
 
+/// The last context that was made, to be used again while the facts read alike: most calls of a run differ in nothing that
+/// policies see.
+#[derive(Debug, Default)]
+pub(super) struct LastContext(Mutex<Option<(Facts, Context)>>);
+
+impl LastContext {
+    /// The context of these facts; `target` as for [`Facts::context`], and always the same for the same facts.
+    pub(super) fn of(&self, facts: &Facts, target: EntityUid) -> Result<Context, String> {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, context)) = last.as_ref()
+            && known.read_alike(facts)
+        {
+            return Ok(context.clone());
+        }
+        let context = facts.context(target)?;
+        *last = Some((facts.clone(), context.clone()));
+        Ok(context)
+    }
+}
+
+/// That moment, to the second.
+const fn second(moment: Timestamp) -> Timestamp {
+    Timestamp::from_millis(moment.millis() - moment.millis() % 1_000)
+}
+
 /// A count beyond what Cedar can hold is as good as the largest it can: limits compare with far smaller numbers.
 fn long(count: u64) -> Value {
     Value::new_long(i64::try_from(count).unwrap_or(i64::MAX))
@@ -83,4 +118,46 @@ fn long(count: u64) -> Value {
 
 fn record<const N: usize>(fields: [(&str, Value); N]) -> Result<Value, String> {
     Value::new_record(fields.map(|(key, value)| (key.to_owned(), value))).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_context_is_never_served_for_other_facts() {
+        let target = |facts: &Facts| crate::policy::schema::entity("Target", &facts.target.to_string()).unwrap();
+        let base = Facts {
+            now: Timestamp::from_millis(1_500),
+            kind: "down".parse().unwrap(),
+            severity: 5,
+            target: "service.web".parse().unwrap(),
+            used: Used::default(),
+            windows: BTreeSet::new(),
+            approvals: BTreeSet::new(),
+            labels: BTreeSet::new(),
+        };
+        let one = || BTreeSet::from(["one".to_owned()]);
+        let others = [
+            Facts { now: Timestamp::from_millis(2_000), ..base.clone() },
+            Facts { kind: "slow".parse().unwrap(), ..base.clone() },
+            Facts { severity: 6, ..base.clone() },
+            Facts { target: "service.db".parse().unwrap(), ..base.clone() },
+            Facts { used: Used { m5: 1, ..Used::default() }, ..base.clone() },
+            Facts { used: Used { h1: 1, ..Used::default() }, ..base.clone() },
+            Facts { used: Used { d1: 1, ..Used::default() }, ..base.clone() },
+            Facts { windows: one(), ..base.clone() },
+            Facts { approvals: one(), ..base.clone() },
+            Facts { labels: one(), ..base.clone() },
+        ];
+        let last = LastContext::default();
+        let fresh = |facts: &Facts| facts.context(target(facts)).unwrap().to_string();
+        for other in &others {
+            assert_eq!(last.of(&base, target(&base)).unwrap().to_string(), fresh(&base));
+            assert_eq!(last.of(other, target(other)).unwrap().to_string(), fresh(other), "{other:?}");
+            assert_ne!(fresh(other), fresh(&base), "{other:?}");
+        }
+        let later = Facts { now: Timestamp::from_millis(1_999), ..base.clone() };
+        assert_eq!(fresh(&later), fresh(&base));
+    }
 }

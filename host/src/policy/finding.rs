@@ -132,9 +132,7 @@ impl PolicyError {
     #[must_use]
     pub fn render(&self) -> String {
         match self {
-            Self::Refused { findings } => {
-                findings.iter().map(Finding::render).collect::<Vec<_>>().join("\n")
-            }
+            Self::Refused { findings } => findings.iter().map(Finding::render).collect::<Vec<_>>().join("\n"),
             Self::File(_) | Self::Twice { .. } | Self::Schema { .. } | Self::World { .. } => format!("error: {self}\n"),
         }
     }

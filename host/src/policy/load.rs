@@ -114,7 +114,8 @@ impl PolicySet {
     /// When it says anything else.
     pub fn load_fragment(playbook: &PlaybookId, path: &str, text: &str) -> Result<Vec<String>, PolicyError> {
         let (mut loaded, mut findings) = (Vec::new(), Vec::new());
-        let mut reader = Reader { shown: path.to_owned(), text, kind: Kind::Permit, world: None, findings: &mut findings };
+        let mut reader =
+            Reader { shown: path.to_owned(), text, kind: Kind::Permit, world: None, findings: &mut findings };
         reader.read(&mut loaded);
         for one in &loaded {
             rules::foreign(&one.notes, &one.place, playbook, &mut findings);
@@ -304,7 +305,17 @@ struct Read<'a> {
 impl Read<'_> {
     fn accepted(self) -> Loaded {
         let Notes { id, why, approvers, quorum, scope } = self.notes;
-        Loaded { id, kind: self.kind, why, approvers, quorum, path: self.place.shown, line: self.place.line, scope, policy: self.policy }
+        Loaded {
+            id,
+            kind: self.kind,
+            why,
+            approvers,
+            quorum,
+            path: self.place.shown,
+            line: self.place.line,
+            scope,
+            policy: self.policy,
+        }
     }
 }
 
@@ -364,9 +375,11 @@ fn validate(schema: &cedar_policy::Schema, read: &[Read<'_>], findings: &mut Vec
         .map_err(|error| PolicyError::World { source: Box::new(error) })?;
     let result = Validator::new(schema.clone()).validate(&all, ValidationMode::Strict);
     let places: HashMap<&PolicyId, &Place<'_>> = read.iter().map(|one| (one.policy.id(), &one.place)).collect();
-    let errors = result.validation_errors().map(|error| (error.policy_id(), error as &dyn Diagnostic, error.to_string()));
-    let warnings =
-        result.validation_warnings().map(|warning| (warning.policy_id(), warning as &dyn Diagnostic, warning.to_string()));
+    let errors =
+        result.validation_errors().map(|error| (error.policy_id(), error as &dyn Diagnostic, error.to_string()));
+    let warnings = result
+        .validation_warnings()
+        .map(|warning| (warning.policy_id(), warning as &dyn Diagnostic, warning.to_string()));
     for (id, error, message) in errors.chain(warnings) {
         if let Some(place) = places.get(id) {
             let remedy = "`guardian policy check --schema` prints what policies can name";

@@ -160,7 +160,8 @@ mod tests {
 
     #[test]
     fn conditions_are_split_and_their_facts_named() {
-        let clauses = clauses("when { context.used.h1 < 3 && resource in context.incident.target } unless { true || false }");
+        let clauses =
+            clauses("when { context.used.h1 < 3 && resource in context.incident.target } unless { true || false }");
         let all: Vec<(String, bool)> =
             clauses.iter().flat_map(conditions).map(|(expr, wanted)| (expr.to_string(), wanted)).collect();
         assert_eq!(all.len(), 4, "{all:?}");

@@ -42,7 +42,12 @@ const fn annotations(kind: Kind) -> (&'static [&'static str], &'static [&'static
 }
 
 /// Checks one policy.
-pub(super) fn check(policy: &Policy, kind: Kind, place: &Place<'_>, world: Option<&World>) -> Result<Notes, Vec<Finding>> {
+pub(super) fn check(
+    policy: &Policy,
+    kind: Kind,
+    place: &Place<'_>,
+    world: Option<&World>,
+) -> Result<Notes, Vec<Finding>> {
     let mut findings = Vec::new();
     effect(policy, kind, place, &mut findings);
     known_annotations(policy, kind, place, &mut findings);
@@ -51,7 +56,11 @@ pub(super) fn check(policy: &Policy, kind: Kind, place: &Place<'_>, world: Optio
     let clauses = clauses(policy, place, &mut findings);
     if kind != Kind::Hard && clauses.iter().any(reads::reads_claimed) {
         let message = "a permit or gate must not read `context.claimed`: it is what guests and reporters say";
-        findings.push(place.finding("claimed", message, "read a fact of the host instead, such as `context.incident.kind`"));
+        findings.push(place.finding(
+            "claimed",
+            message,
+            "read a fact of the host instead, such as `context.incident.kind`",
+        ));
     }
     names_exist(policy, place, world, &mut findings);
     let (mut approvers, mut quorum) = (BTreeSet::new(), 1);
@@ -67,8 +76,8 @@ pub(super) fn check(policy: &Policy, kind: Kind, place: &Place<'_>, world: Optio
 /// The rule for what a playbook ships with.
 pub(super) fn foreign(notes: &Notes, place: &Place<'_>, playbook: &PlaybookId, findings: &mut Vec<Finding>) {
     let principal = &notes.scope.principal;
-    let own = principal.exact
-        && principal.named().is_some_and(|(kind, id)| kind == "Playbook" && id == playbook.to_string());
+    let own =
+        principal.exact && principal.named().is_some_and(|(kind, id)| kind == "Playbook" && id == playbook.to_string());
     if !own {
         let message = format!("permits shipped with `{playbook}` may name no other principal");
         let remedy = format!("write `principal == Guardian::Playbook::\"{playbook}\"`");
@@ -202,11 +211,8 @@ fn width(policy: &Policy, scope: &Scope, place: &Place<'_>, findings: &mut Vec<F
 }
 
 fn names_exist(policy: &Policy, place: &Place<'_>, world: Option<&World>, findings: &mut Vec<Finding>) {
-    let literals: BTreeSet<(String, String)> = policy
-        .entity_literals()
-        .iter()
-        .map(|uid| (schema::type_of(uid), uid.id().unescaped().to_owned()))
-        .collect();
+    let literals: BTreeSet<(String, String)> =
+        policy.entity_literals().iter().map(|uid| (schema::type_of(uid), uid.id().unescaped().to_owned())).collect();
     for (kind, id) in literals {
         let unnameable = match kind.as_str() {
             "Playbook" => id.parse::<PlaybookId>().err(),

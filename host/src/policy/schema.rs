@@ -18,8 +18,7 @@ use super::finding::PolicyError;
 pub(super) const NAMESPACE: &str = "Guardian";
 
 /// What stands in `context`; each line is explained in docs/policy.md.
-const CONTEXT: &str = "\
-  // What the incident is. The host's words, never a reporter's.
+const CONTEXT: &str = "  // What the incident is. The host's words, never a reporter's.
   type Incident = { kind: String, severity: Long, target: Target };
   // Effects of this playbook with this action on this resource: in 5 minutes, 1 hour, 1 day. Reads never count.
   type Used = { m5: Long, h1: Long, d1: Long };

@@ -26,10 +26,8 @@ impl Side {
     /// Whether an entity with these parents can match.
     pub(super) fn matches(&self, uid: &EntityUid, parents: &[EntityUid]) -> bool {
         let type_fits = self.type_name.as_ref().is_none_or(|name| name == uid.type_name());
-        let entity_fits = self
-            .entity
-            .as_ref()
-            .is_none_or(|entity| entity == uid || (!self.exact && parents.contains(entity)));
+        let entity_fits =
+            self.entity.as_ref().is_none_or(|entity| entity == uid || (!self.exact && parents.contains(entity)));
         type_fits && entity_fits
     }
 

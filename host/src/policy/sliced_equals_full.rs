@@ -37,7 +37,8 @@ fn policy() -> impl Strategy<Value = (&'static str, String)> {
         Just("principal is Guardian::Playbook".to_owned()),
         prop::sample::select(&PLAYBOOKS[..]).prop_map(|id| format!("principal == Guardian::Playbook::\"{id}\"")),
         prop::sample::select(&PLAYBOOKS[..]).prop_map(|id| format!("principal in Guardian::Playbook::\"{id}\"")),
-        prop::sample::select(&["acme", "other"][..]).prop_map(|id| format!("principal in Guardian::Publisher::\"{id}\"")),
+        prop::sample::select(&["acme", "other"][..])
+            .prop_map(|id| format!("principal in Guardian::Publisher::\"{id}\"")),
         prop::sample::select(&["acme", "other"][..])
             .prop_map(|id| format!("principal is Guardian::Playbook in Guardian::Publisher::\"{id}\"")),
     ];
@@ -87,7 +88,10 @@ fn set(world: &World, policies: &[(&'static str, String)]) -> PolicySet {
     let mut sources: Vec<Source> = policies
         .iter()
         .enumerate()
-        .map(|(at, (folder, text))| Source { path: format!("{folder}/{at}.cedar"), text: format!("@id(\"p{at}\") {text}") })
+        .map(|(at, (folder, text))| Source {
+            path: format!("{folder}/{at}.cedar"),
+            text: format!("@id(\"p{at}\") {text}"),
+        })
         .collect();
     let text = super::DEFAULT_BASICS.to_owned();
     sources.push(Source { path: "permits/basics.cedar".to_owned(), text });
