@@ -1,1 +1,3 @@
-//! x
+//! The tests of the whole house, in one binary.
+
+mod audit;
