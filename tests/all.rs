@@ -1,5 +1,6 @@
 //! One test binary, so that it links once: every room's story, told through the public surface and the real parts.
 
+mod audit;
 mod contract;
 mod guests;
 mod playbook_build;

@@ -30,6 +30,7 @@ mod scan;
 mod segment;
 mod snapshot;
 mod storage;
+mod succession;
 mod trail;
 mod tree;
 mod upkeep;
@@ -44,6 +45,7 @@ pub use projection::{HighWater, OpenIntent, REMEMBERED_RUNS, RunSummary, State, 
 pub use reader::{Filter, Reader, Shown};
 pub use record::{Body, LARGEST_RECORD, RECORD_VERSION, Record, RefusingRoom, StoreChange, SuccessorKind, TrustChange};
 pub use storage::MemoryLog;
+pub use succession::Succession;
 pub use trail::{Trail, TrailStatus};
 pub use verify::Verified;
 

@@ -182,6 +182,7 @@ impl State {
             Body::Store { change, playbook, release, component, .. } => {
                 self.store(*change, playbook, *release, *component)
             }
+            Body::Successor { last_seen, .. } => self.last_seen = self.last_seen.max(last_seen.millis()),
             Body::HighWater { playbook, release, component, accepted } => {
                 self.store(StoreChange::Added, playbook, *release, *component);
                 if let Some(mark) = self.high_water.get_mut(playbook) {
@@ -282,7 +283,20 @@ impl State {
         spent.1 = spent.1.saturating_add(length);
     }
 
-    /// Drops what a new trail does not take over; high-water marks, counts and daily bytes stay.
+    /// Takes over high-water marks that are higher, or known only there.
+    pub(super) fn raise_marks(&mut self, other: &Self) {
+        for (playbook, theirs) in &other.high_water {
+            let ours = self.high_water.entry(playbook.clone()).or_insert_with(|| theirs.clone());
+            ours.accepted.extend(theirs.accepted.iter().map(|(digest, release)| (*digest, *release)));
+            if theirs.release > ours.release {
+                ours.release = theirs.release;
+                ours.component = theirs.component;
+            }
+        }
+        self.last_seen = self.last_seen.max(other.last_seen);
+    }
+
+    /// The numbers of the open intents, for one record.
     pub(super) fn open_numbers(&self) -> Vec<u64> {
         // A thousand fit into one record with room to spare; more is a fault by itself.
         self.open.keys().copied().take(1000).collect()

@@ -93,22 +93,25 @@ impl Reader {
         filter: &Filter,
         each: &mut dyn FnMut(Shown) -> Result<(), AuditError>,
     ) -> Result<u64, AuditError> {
+        // First how far it must reach, then what is there: it only grows meanwhile. A checkpoint that does not hold is
+        // for `verify` to report; what can be read, can be read.
+        let signed = self.checkpoint().map_or(0, |checkpoint| checkpoint.size());
         let all = scan::segments(&self.places.segments)?;
         // The last segment that begins at or before the first number that is wanted.
         let begin = all.partition_point(|first| *first <= filter.from).saturating_sub(1);
         let mut next = filter.from;
         let rest = all.get(begin..).unwrap_or_default();
         for (index, first) in rest.iter().enumerate() {
-            let tree = self.segment(*first, &mut |name, stored| {
-                let damaged = || AuditError::Damaged {
-                    path: self.places.segments.path().join(name),
-                    offset: stored.offset,
-                    what: "the record is not JSON".to_owned(),
-                };
+            let reach = rest.get(index + 1).copied().unwrap_or(signed);
+            let tree = self.segment(*first, reach, &mut |name, stored| {
                 if stored.seq < filter.from {
                     return Ok(());
                 }
-                let record = Record::decode(stored.bytes).map_err(|_| damaged())?;
+                let record = Record::decode(stored.bytes).map_err(|_| AuditError::Damaged {
+                    path: self.places.segments.path().join(name),
+                    offset: stored.offset,
+                    what: "the record is not JSON".to_owned(),
+                })?;
                 if filter.wants(&record) {
                     let (segment, offset) = (name.to_owned(), stored.offset);
                     each(Shown { record, bytes: stored.bytes.to_vec(), segment, offset })?;
@@ -116,37 +119,40 @@ impl Reader {
                 Ok(())
             })?;
             next = next.max(tree.size());
-            if rest.get(index + 1).is_some_and(|following| *following != tree.size()) {
-                return Err(AuditError::Damaged {
-                    path: self.places.segments.path().join(scan::segment_name(*first)),
-                    offset: 0,
-                    what: format!("it ends at record {} and the next segment does not begin there", tree.size()),
-                });
-            }
         }
         Ok(next)
     }
 
-    /// Walks one segment; the tree after it.
+    /// Walks one segment, which holds all records before `reach`; the tree after it.
     fn segment(
         &self,
         first: u64,
+        reach: u64,
         each: &mut dyn FnMut(&str, Stored<'_>) -> Result<(), AuditError>,
     ) -> Result<Frontier, AuditError> {
         let name = scan::segment_name(first);
         let (file, header, path) = scan::open(&self.places.segments, first)?;
         let mut walk = Walk::new(file, path.clone(), HEADER_BYTES, header.before);
-        match walk.run(&mut |stored| each(&name, stored), &mut |_, _| Ok(()))? {
-            // A batch that holds follows, so this is no batch under way. (One that was completed meanwhile also looks
-            // so: look once more before calling it damage.)
-            End::Broken { offset, what } if walk.tail(u64::MAX)?.later => {
-                match walk.run(&mut |stored| each(&name, stored), &mut |_, _| Ok(()))? {
-                    End::Broken { .. } if walk.offset <= offset => Err(AuditError::Damaged { path, offset, what }),
-                    _ => Ok(walk.tree),
+        let mut on_record = |stored: Stored<'_>| each(&name, stored);
+        let mut end = walk.run(&mut on_record, &mut |_, _| Ok(()))?;
+        if matches!(end, End::Broken { .. }) && walk.tail(u64::MAX)?.later {
+            // The batch may have been under way at the first look and be followed by others by now.
+            end = walk.run(&mut on_record, &mut |_, _| Ok(()))?;
+            if let End::Broken { offset, what } = end {
+                if walk.tail(u64::MAX)?.later {
+                    return Err(AuditError::Damaged { path, offset, what });
                 }
+                end = End::Clean;
             }
-            _ => Ok(walk.tree),
         }
+        if walk.tree.size() < reach {
+            let (offset, what) = match end {
+                End::Broken { offset, what } => (offset, what),
+                End::Clean => (walk.offset, format!("record {} is not there", walk.tree.size())),
+            };
+            return Err(AuditError::Damaged { path, offset, what });
+        }
+        Ok(walk.tree)
     }
 
     /// The records that the filter wants, in order.

@@ -194,6 +194,8 @@ pub enum Body {
         lost: u64,
         /// Intents of the old trail without an outcome, by their old numbers; at most 1,000.
         in_doubt: Vec<u64>,
+        /// The latest time on the old trail.
+        last_seen: Timestamp,
         /// Where the old files lie now.
         kept: String,
     },

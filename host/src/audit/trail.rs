@@ -14,7 +14,7 @@ use super::lock::Lock;
 use super::opening;
 use super::options::{AuditOptions, Places};
 use super::projection::{OpenIntent, State};
-use super::publish::Publisher;
+use super::publish::{PUBLISH_RECORDS, Publisher};
 use super::record::{Body, Draft};
 use super::refusals::{Due, Refusals};
 use super::segment::{SegmentFiles, Spare};
@@ -88,7 +88,7 @@ impl Trail {
         options.check()?;
         let places = Places::make(&options.var)?;
         let lock = Lock::take(&places.audit, options.lock_wait)?;
-        Self::create_locked(options, places, lock, actor, clock)
+        Self::create_locked(options, places, lock, actor, clock, None)
     }
 
     pub(super) fn create_locked(
@@ -97,6 +97,7 @@ impl Trail {
         lock: Lock,
         actor: Actor,
         clock: Arc<dyn Clock>,
+        first: Option<Body>,
     ) -> Result<Self, AuditError> {
         if !super::scan::segments(&places.segments)?.is_empty() || places.keys.dir().exists(checkpoint::PRIVATE_KEY) {
             return Err(AuditError::Exists { path: places.audit.path().to_owned() });
@@ -110,7 +111,7 @@ impl Trail {
             .map_err(|reason| AuditError::Unpublished { since: 0, reason })?;
         let commit = Commit::new(Box::new(storage), Frontier::default(), State::default(), options.largest_batch());
         let publisher = Publisher::new(places.log, places.state, key, 0, 0);
-        let trail = Self::start(options, commit, publisher, spare, lock, actor, clock)?;
+        let trail = Self::start(options, commit, (publisher, spare, lock), actor, clock, first)?;
         trail.flush()?;
         trail.publish()?;
         Ok(trail)
@@ -143,7 +144,7 @@ impl Trail {
         let covered = at.tree.size() - opened.read;
         let commit = Commit::new(Box::new(storage), at.tree, at.state, options.largest_batch());
         let publisher = Publisher::new(places.log, places.state, key, opened.checkpoint.size(), covered);
-        let trail = Self::start(options, commit, publisher, spare, lock, actor, clock)?;
+        let trail = Self::start(options, commit, (publisher, spare, lock), actor, clock, None)?;
         trail.record_recovery(truncated_bytes)?;
         Ok(trail)
     }
@@ -159,11 +160,10 @@ impl Trail {
     fn start(
         options: &AuditOptions,
         commit: Commit,
-        publisher: Publisher,
-        spare: Arc<Spare>,
-        lock: Lock,
+        (publisher, spare, lock): (Publisher, Arc<Spare>, Lock),
         actor: Actor,
         clock: Arc<dyn Clock>,
+        first: Option<Body>,
     ) -> Result<Self, AuditError> {
         let mut boot = [0; 8];
         getrandom::fill(&mut boot)
@@ -177,6 +177,9 @@ impl Trail {
             _lock: lock,
         };
         let shared = Arc::new(Shared::new(commit, Some(disk), options.trail_mib_per_day, boot, actor, clock));
+        if let Some(first) = first {
+            shared.put(None, None, first, true)?;
+        }
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         shared.put(None, None, Body::Boot { version: env!("CARGO_PKG_VERSION").to_owned(), host }, true)?;
         let upkeep = upkeep::start(&shared);
@@ -210,6 +213,7 @@ impl Trail {
             // INVARIANT 1: the only place where an `Intent` is made.
             Ok(()) => {
                 shared.begun(seq, run, step);
+                self.nudge(seq);
                 Ok(Intent::new(seq, run.clone(), step, action))
             }
             Err(failure) => {
@@ -225,6 +229,14 @@ impl Trail {
                 }
                 Err(failure.into())
             }
+        }
+    }
+
+    /// Asks for a checkpoint when many records are new.
+    fn nudge(&self, seq: u64) {
+        let published = self.shared.disk.as_ref().map_or(seq, |disk| disk.publisher.published());
+        if let Some((upkeep, _)) = self.upkeep.as_ref().filter(|_| seq.saturating_sub(published) >= PUBLISH_RECORDS) {
+            upkeep.wake();
         }
     }
 

@@ -23,6 +23,11 @@ pub(super) struct Upkeep {
 }
 
 impl Upkeep {
+    /// Lets it look now instead of at the end of its second.
+    pub(super) fn wake(&self) {
+        self.wake.notify_all();
+    }
+
     pub(super) fn stop(&self) {
         let _sleeping = locked(&self.sleeping);
         self.stop.store(true, Ordering::SeqCst);

@@ -1,0 +1,216 @@
+//! The lawful ways on: after damage, after a restored backup, on a cloned machine.
+//!
+//! A trail that does not hold is never repaired in place, because a repaired trail and a forged one look alike. It gets a
+//! successor: a new log with a new key, whose first record names the old checkpoint, how much could be read and how much
+//! could not, who decided that, and why. The old files are moved to `audit/old/`, never deleted. Taken over are the
+//! high-water marks as far as anything readable knows them (so that no older release comes in through a recovery) and the
+//! latest time seen. Quota counts begin anew, and the first record says so by being there.
+//!
+//! It can be interrupted at any point and started again: `audit/old/pending` says which move is under way.
+
+use std::sync::Arc;
+
+use super::checkpoint::{CHECKPOINT, LogKey, PRIVATE_KEY};
+use super::error::{AuditError, io};
+use super::frame::HEADER_BYTES;
+use super::lock::Lock;
+use super::opening;
+use super::options::{AuditOptions, Places};
+use super::projection::State;
+use super::record::{Body, Record, SuccessorKind};
+use super::scan::{self, End, Walk};
+use super::snapshot::{SNAPSHOT, Snapshot};
+use super::trail::Trail;
+use crate::durable::{DurableError, Folder};
+use crate::model::{Actor, Clock};
+
+const OLD: &str = "old";
+const PENDING: &str = "pending";
+
+/// The most of an old checkpoint that goes into the first record.
+const LARGEST_OLD_CHECKPOINT: u64 = 8 * 1024;
+
+/// The longest reason in bytes: a paragraph.
+const LONGEST_REASON: usize = 1024;
+
+/// What became of the old trail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Succession {
+    /// Where the old files lie now.
+    pub kept: std::path::PathBuf,
+    /// Records of it that could be read.
+    pub readable: u64,
+    /// Records that its checkpoint speaks of and that could not be read.
+    pub lost: u64,
+    /// Playbooks whose high-water mark was taken over.
+    pub marks: usize,
+}
+
+impl Trail {
+    /// Begins a new trail after one that is damaged, lost, or was put back to an earlier state.
+    ///
+    /// # Errors
+    /// When the reason is empty, another process writes the trail, or a file cannot be moved or made.
+    pub fn recover(
+        options: &AuditOptions,
+        reason: &str,
+        actor: Actor,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Succession), AuditError> {
+        succeed(options, SuccessorKind::Recover, reason, actor, clock)
+    }
+
+    /// Begins a new trail on a machine that was cloned, so that two machines do not write one log.
+    ///
+    /// # Errors
+    /// As [`Trail::recover`]; also when the trail does not hold, because then recovering is what is meant.
+    pub fn fork(
+        options: &AuditOptions,
+        reason: &str,
+        actor: Actor,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(Self, Succession), AuditError> {
+        succeed(options, SuccessorKind::Fork, reason, actor, clock)
+    }
+}
+
+fn succeed(
+    options: &AuditOptions,
+    kind: SuccessorKind,
+    reason: &str,
+    actor: Actor,
+    clock: Arc<dyn Clock>,
+) -> Result<(Trail, Succession), AuditError> {
+    options.check()?;
+    if reason.trim().is_empty() || reason.len() > LONGEST_REASON {
+        return Err(AuditError::Option(format!(
+            "give a --reason of 1 to {LONGEST_REASON} bytes: it stands on the trail"
+        )));
+    }
+    let places = Places::make(&options.var)?;
+    let lock = Lock::take(&places.audit, options.lock_wait)?;
+    let old = places.audit.make_sub(OLD)?;
+    if kind == SuccessorKind::Fork && !old.dir().exists(PENDING) {
+        opening::read(&places, &LogKey::load(&places.keys)?)?;
+    }
+    let kept = set_aside(&places, &old, clock.as_ref())?;
+    let salvaged = salvage(&kept)?;
+    // The folders were moved away: make new ones.
+    let places = Places::make(&options.var)?;
+    let succession = Succession {
+        kept: kept.path().to_owned(),
+        readable: salvaged.readable,
+        lost: salvaged.signed.saturating_sub(salvaged.readable),
+        marks: salvaged.state.playbooks().count(),
+    };
+    let first = Body::Successor {
+        kind,
+        reason: reason.to_owned(),
+        old_checkpoint: salvaged.checkpoint,
+        readable: succession.readable,
+        lost: succession.lost,
+        in_doubt: salvaged.state.open_numbers(),
+        last_seen: salvaged.state.last_seen(),
+        kept: kept.path().display().to_string(),
+    };
+    let trail = Trail::create_locked(options, places, lock, actor, clock, Some(first))?;
+    for (playbook, mark) in salvaged.state.playbooks() {
+        let accepted = mark.accepted.keys().copied().collect();
+        let (release, component) = (mark.release, mark.component);
+        trail.append(None, None, Body::HighWater { playbook: playbook.clone(), release, component, accepted })?;
+    }
+    trail.flush()?;
+    trail.publish()?;
+    old.remove(PENDING)?;
+    Ok((trail, succession))
+}
+
+/// Moves everything of the old trail into one folder; goes on where an interrupted move stopped.
+fn set_aside(places: &Places, old: &Folder, clock: &dyn Clock) -> Result<Folder, AuditError> {
+    let name = match old.read_bounded(PENDING, 64) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) if error.is_not_found() => {
+            let name = format!("{:015}", clock.now().millis());
+            old.replace(PENDING, name.as_bytes())?;
+            name
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let kept = old.make_sub(&name)?;
+    // The snapshot goes first and the key last: until the key is gone the old log can still be told by it.
+    rename(&places.state, SNAPSHOT, &kept, SNAPSHOT)?;
+    rename(&places.audit, "seg", &kept, "seg")?;
+    rename(&places.audit, "log", &kept, "log")?;
+    rename(&places.keys, PRIVATE_KEY, &kept, PRIVATE_KEY)?;
+    Ok(kept)
+}
+
+/// Moves a file or folder to the first free name; one that is not there is no error.
+fn rename(from: &Folder, name: &str, to: &Folder, as_name: &str) -> Result<(), AuditError> {
+    let mut target = as_name.to_owned();
+    let mut more = 0_u32;
+    while to.dir().exists(&target) {
+        more += 1;
+        target = format!("{as_name}.{more}");
+    }
+    match from.dir().rename(name, to.dir(), &target) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io("move", from.path().join(name))(error)),
+    }
+    for folder in [from, to] {
+        crate::durable::sync_dir(folder.dir()).map_err(io("sync", folder.path()))?;
+    }
+    Ok(())
+}
+
+struct Salvaged {
+    state: State,
+    readable: u64,
+    signed: u64,
+    checkpoint: String,
+}
+
+/// Reads what can be read of the old trail: each segment for itself, up to the first thing that does not hold.
+fn salvage(kept: &Folder) -> Result<Salvaged, AuditError> {
+    let mut salvaged = Salvaged { state: State::default(), readable: 0, signed: 0, checkpoint: String::new() };
+    let not_there = |error: &DurableError| error.is_not_found();
+    match kept.sub("seg") {
+        Ok(segments) => {
+            for first in scan::segments(&segments)? {
+                salvaged.segment(&segments, first);
+            }
+        }
+        Err(error) if not_there(&error) => {}
+        Err(error) => return Err(error.into()),
+    }
+    if let Ok(bytes) = kept.sub("log").and_then(|log| log.read_bounded(CHECKPOINT, LARGEST_OLD_CHECKPOINT)) {
+        salvaged.checkpoint = String::from_utf8_lossy(&bytes).into_owned();
+        // Unverified on purpose: it is quoted, and the number only says how much is missing at most.
+        salvaged.signed = salvaged.checkpoint.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or(0);
+    }
+    if let Some(snapshot) = LogKey::load(kept).ok().and_then(|key| Snapshot::load(kept, &key)) {
+        salvaged.state.raise_marks(&snapshot.state);
+    }
+    Ok(salvaged)
+}
+
+impl Salvaged {
+    fn segment(&mut self, segments: &Folder, first: u64) {
+        let Ok((file, header, path)) = scan::open(segments, first) else { return };
+        let mut walk = Walk::new(file, path, HEADER_BYTES, header.before);
+        let walked = walk.run(
+            &mut |stored| {
+                self.readable += 1;
+                if let Ok(record) = Record::decode(stored.bytes) {
+                    self.state.apply(&record, stored.bytes.len());
+                }
+                Ok(())
+            },
+            &mut |_, _| Ok(()),
+        );
+        if let Ok(End::Broken { offset, what }) = walked {
+            tracing::warn!("`{}` could be read up to byte {offset}: {what}", walk.path().display());
+        }
+    }
+}
