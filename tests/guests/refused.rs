@@ -169,6 +169,22 @@ fn a_hundred_mb_are_refused_by_size_alone() {
 }
 
 #[test]
+fn what_could_never_run_is_refused() {
+    for (guest, limit, raised) in [
+        (include_str!("memory_at_once.wat"), LimitName::Memory, Limits { memory_mib: 4_096, ..Limits::default() }),
+        (include_str!("table_at_once.wat"), LimitName::Tables, Limits { table_elements: 20_000, ..Limits::default() }),
+    ] {
+        let bytes = component(guest);
+        match walk(&bytes, &everything(), &Limits::default()).unwrap_err() {
+            LoadRefusal::NeedsMore(hit) => assert_eq!(hit.limit, limit),
+            other => panic!("{other:?}"),
+        }
+        assert!(walk(&bytes, &everything(), &raised).is_ok());
+    }
+    good();
+}
+
+#[test]
 fn the_manifest_must_say_what_the_component_imports() {
     let found = walk(&component(include_str!("good.wat")), &everything(), &Limits::default()).unwrap();
     let manifest = |capabilities: &str| {
