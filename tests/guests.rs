@@ -64,7 +64,7 @@ fn program(guest: &str) -> Program {
     // What a guest declares is refused before it is compiled; here it has to get as far as running.
     let limits = Limits { memory_mib: 4_096, ..Limits::default() };
     let code = compile(&component(guest), &limits).unwrap();
-    Program::from_compiled(&engine(), &code, &everything()).unwrap()
+    Program::new(&engine(), &code, &everything()).unwrap()
 }
 
 fn incident() -> Incident {

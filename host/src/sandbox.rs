@@ -27,7 +27,7 @@ mod refusal;
 mod walk;
 mod watch;
 
-pub use compile::{compile, compile_worker};
+pub use compile::{Code, compile, compile_worker};
 pub use engine::Engine;
 pub use execute::{CallError, Calls, GuestEnd, run};
 pub use program::Program;
