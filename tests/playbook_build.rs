@@ -79,7 +79,7 @@ fn service_crashed_is_built_and_heals() {
 
     let limits = Limits::default();
     let engine = Arc::new(Engine::new(&limits).unwrap());
-    let program = Program::from_compiled(&engine, &compile(&component, &limits).unwrap(), &all).unwrap();
+    let program = Program::new(&engine, &compile(&component, &limits).unwrap(), &all).unwrap();
     for _ in 0..2 {
         let (calls, called) = failed_service();
         match run(&program, &incident(), &limits, calls) {

@@ -13,7 +13,7 @@ use crate::scripted::clock as host;
 /// # Errors
 /// `denied`, `quota`, `audit-unavailable`.
 pub fn now() -> Result<u64, Error> {
-    host::now()
+    Ok(host::now()?)
 }
 
 /// Waits. The wait counts against the run's time, and one call waits no longer than the deadline of a call.
@@ -21,5 +21,6 @@ pub fn now() -> Result<u64, Error> {
 /// # Errors
 /// `denied`, `invalid`, `timeout`, `quota`, `audit-unavailable`.
 pub fn sleep(time: Duration) -> Result<(), Error> {
-    host::sleep(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)).map(|_| ())
+    host::sleep(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))?;
+    Ok(())
 }

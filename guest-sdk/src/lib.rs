@@ -47,6 +47,7 @@
 //! the run as a trap without a word, so return an [`Error`] instead.
 
 pub mod clock;
+mod error;
 pub mod log;
 pub mod probe;
 #[cfg(not(target_arch = "wasm32"))]
@@ -66,7 +67,8 @@ pub mod bindings {
     });
 }
 
-pub use bindings::guardian::playbook::types::{Denial, Error, Incident, Report, Resource};
+pub use bindings::guardian::playbook::types::{Denial, Incident, Report, Resource};
+pub use error::Error;
 
 /// A playbook.
 pub trait Playbook {
@@ -90,8 +92,10 @@ macro_rules! export {
             use $crate::bindings;
             struct Exported;
             impl bindings::exports::guardian::playbook::remediation::Guest for Exported {
-                fn remediate(incident: $crate::Incident) -> ::core::result::Result<$crate::Report, $crate::Error> {
-                    <$playbook as $crate::Playbook>::remediate(&incident)
+                fn remediate(
+                    incident: $crate::Incident,
+                ) -> ::core::result::Result<$crate::Report, bindings::guardian::playbook::types::Error> {
+                    <$playbook as $crate::Playbook>::remediate(&incident).map_err(::core::convert::Into::into)
                 }
             }
     bindings::export_component!(Exported with_types_in bindings);
@@ -133,29 +137,5 @@ impl Report {
     #[must_use]
     pub fn new(summary: impl Into<String>) -> Self {
         Self { summary: summary.into(), extra: Vec::new() }
-    }
-}
-
-impl Error {
-    fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into(), retryable: false, denial: None }
-    }
-
-    /// It was tried and did not work.
-    #[must_use]
-    pub fn failed(message: impl Into<String>) -> Self {
-        Self::new("failed", message)
-    }
-
-    /// The incident is not one that this playbook is for.
-    #[must_use]
-    pub fn invalid(message: impl Into<String>) -> Self {
-        Self::new("invalid", message)
-    }
-
-    /// Whether the operator's policy said no. Trying again changes nothing.
-    #[must_use]
-    pub fn is_denied(&self) -> bool {
-        self.code == "denied"
     }
 }

@@ -16,7 +16,7 @@ use crate::scripted::log as host;
 /// # Errors
 /// `denied`, `invalid` (too long), `audit-unavailable`.
 pub fn write(level: Level, message: &str) -> Result<(), Error> {
-    host::write(level, message)
+    Ok(host::write(level, message)?)
 }
 
 /// Writes a line for the author of the playbook.

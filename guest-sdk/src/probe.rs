@@ -12,7 +12,7 @@ use crate::scripted::probe as host;
 /// # Errors
 /// `denied`, `not-found`, `invalid`, `quota`, `audit-unavailable`.
 pub fn run(name: &str) -> Result<Reading, Error> {
-    host::run(name)
+    Ok(host::run(name)?)
 }
 
 /// Looks once, through the check of a service.

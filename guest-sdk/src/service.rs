@@ -15,7 +15,7 @@ use crate::scripted::service as host;
 /// # Errors
 /// `denied`, `not-found`, `invalid`, `timeout`, `unavailable`, `quota`, `audit-unavailable`.
 pub fn status(name: &str) -> Result<Status, Error> {
-    host::status(name)
+    Ok(host::status(name)?)
 }
 
 /// Starts a service that does not run. A running one is left alone.
@@ -23,7 +23,7 @@ pub fn status(name: &str) -> Result<Status, Error> {
 /// # Errors
 /// As [`status`]; `failed` if it did not come up, `indeterminate` if nobody knows.
 pub fn start(name: &str) -> Result<Status, Error> {
-    host::start(name)
+    Ok(host::start(name)?)
 }
 
 /// Stops a service. A stopped one is left alone.
@@ -31,7 +31,7 @@ pub fn start(name: &str) -> Result<Status, Error> {
 /// # Errors
 /// As [`status`]; `failed` if it did not go down, `indeterminate` if nobody knows.
 pub fn stop(name: &str) -> Result<Status, Error> {
-    host::stop(name)
+    Ok(host::stop(name)?)
 }
 
 /// Stops a service if it runs, and starts it. One whose supervisor is about to start it is waited for instead.
@@ -39,7 +39,7 @@ pub fn stop(name: &str) -> Result<Status, Error> {
 /// # Errors
 /// As [`status`]; `failed` if it did not come up, `indeterminate` if nobody knows.
 pub fn restart(name: &str) -> Result<Status, Error> {
-    host::restart(name)
+    Ok(host::restart(name)?)
 }
 
 /// Asks a running service to read its configuration again.
@@ -47,7 +47,7 @@ pub fn restart(name: &str) -> Result<Status, Error> {
 /// # Errors
 /// As [`status`]; `failed` if it does not run or refused, `unavailable` if it has no way to reload.
 pub fn reload(name: &str) -> Result<Status, Error> {
-    host::reload(name)
+    Ok(host::reload(name)?)
 }
 
 /// Clears the supervisor's memory of past failures, so that a start limit no longer holds.
@@ -55,5 +55,5 @@ pub fn reload(name: &str) -> Result<Status, Error> {
 /// # Errors
 /// As [`status`].
 pub fn reset_failed(name: &str) -> Result<Status, Error> {
-    host::reset_failed(name)
+    Ok(host::reset_failed(name)?)
 }

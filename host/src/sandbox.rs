@@ -27,7 +27,7 @@ mod refusal;
 mod walk;
 mod watch;
 
-pub use compile::{compile, compile_worker};
+pub use compile::{Code, compile, compile_worker};
 pub use engine::Engine;
 pub use execute::{CallError, Calls, GuestEnd, run};
 pub use program::Program;
@@ -50,7 +50,7 @@ pub enum SandboxError {
     #[error("the component could not be compiled: {}", one_line(.0))]
     Compile(#[source] wasmtime::Error),
     /// Compiled code that does not fit this host.
-    #[error("the compiled code does not fit this host; remove it from the cache and it is compiled again: {}", one_line(.0))]
+    #[error("the compiled code does not fit this host (another version, or other limits); compile it again: {}", one_line(.0))]
     Stale(#[source] wasmtime::Error),
     /// The imports have the right names and the wrong types.
     #[error("the component was built against another contract; build it again with this version's SDK: {}", one_line(.0))]

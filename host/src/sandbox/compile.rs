@@ -24,13 +24,38 @@ const LARGEST_INPUT: u64 = 256 * 1024 * 1024;
 /// Exit code for a component that is refused, as everywhere in this program.
 const REFUSED: u8 = 3;
 
+/// Machine code that this process compiled itself, and so may run. Code from anywhere else needs another proof.
+///
+/// ```compile_fail,E0423
+/// let forged = guardian::sandbox::Code(b"\x7fELF".to_vec());
+/// ```
+/// ```compile_fail,E0277
+/// let forged: guardian::sandbox::Code = b"\x7fELF".to_vec().into();
+/// ```
+#[must_use]
+pub struct Code(Vec<u8>);
+
+impl Code {
+    /// The code, for the compiled cache.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Code {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(out, "Code({} bytes)", self.0.len())
+    }
+}
+
 /// Compiles a component to machine code for [`Engine`](super::Engine)s with the same limits.
 ///
 /// # Errors
 /// What [`walk`] refuses, with every interface counted as granted, and what the compiler refuses.
-pub fn compile(component: &[u8], limits: &Limits) -> Result<Vec<u8>, SandboxError> {
+pub fn compile(component: &[u8], limits: &Limits) -> Result<Code, SandboxError> {
     walk(component, &BTreeSet::from(Interface::ALL), limits)?;
-    compiler(limits)?.precompile_component(component).map_err(SandboxError::Compile)
+    compiler(limits)?.precompile_component(component).map(Code).map_err(SandboxError::Compile)
 }
 
 /// The body of `guardian compile-worker`: a component on standard input, compiled code on standard output.
@@ -43,12 +68,18 @@ pub fn compile_worker() -> ExitCode {
     if let Err(error) = std::io::stdin().lock().take(LARGEST_INPUT + 1).read_to_end(&mut component) {
         return say(1, &format!("the component could not be read: {error}"));
     }
-    // The operator's `component_mib` was checked by the parent; what the code is compiled *for* does not depend on it.
-    let limits = Limits { component_mib: LARGEST_INPUT >> 20, ..Limits::default() };
+    // The operator's limits were checked by the parent and are counted again in every run; the code itself depends on
+    // none of them, so that raising one does not empty the cache.
+    let limits = Limits {
+        component_mib: LARGEST_INPUT >> 20,
+        memory_mib: u64::MAX,
+        table_elements: u64::MAX,
+        ..Limits::default()
+    };
     match compile(&component, &limits) {
         Ok(code) => {
             let mut out = std::io::stdout().lock();
-            match out.write_all(&code).and_then(|()| out.flush()) {
+            match out.write_all(code.bytes()).and_then(|()| out.flush()) {
                 Ok(()) => ExitCode::SUCCESS,
                 Err(error) => say(1, &format!("the compiled code could not be written: {error}")),
             }

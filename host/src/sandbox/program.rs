@@ -11,7 +11,7 @@ use wasmtime::component::{Component, Linker};
 
 use super::execute::HostSide;
 use super::import::{self, PlaybookPre, WitIncident};
-use super::{Engine, ImportProblem, LoadRefusal, SandboxError};
+use super::{Code, Engine, ImportProblem, LoadRefusal, SandboxError};
 use crate::model::{GuestError, Interface, Report};
 
 /// A playbook, compiled and linked.
@@ -27,21 +27,33 @@ impl std::fmt::Debug for Program {
 }
 
 impl Program {
-    /// Makes a program from what [`compile`](super::compile) made, linked with the `granted` interfaces and no other.
-    ///
-    /// `checked` must be bytes that only this host can have written: they are machine code. The compiled cache gives
-    /// them out only after it has checked their MAC, from the very buffer that it checked.
+    /// Makes a program from code that this process compiled, linked with the `granted` interfaces and no other.
     ///
     /// # Errors
     /// Code of another engine, or a component that needs what is not granted.
-    pub fn from_compiled(
+    pub fn new(engine: &Arc<Engine>, code: &Code, granted: &BTreeSet<Interface>) -> Result<Self, SandboxError> {
+        // SAFETY: a `Code` is made by `compile` alone, in this process, and nobody can change it.
+        #[allow(unsafe_code)]
+        unsafe {
+            Self::from_compiled(engine, code.bytes(), granted)
+        }
+    }
+
+    /// Makes a program from code that was compiled earlier.
+    ///
+    /// # Errors
+    /// As [`Program::new`].
+    ///
+    /// # Safety
+    /// `checked` is machine code and will be run: it must be, byte for byte, what [`compile`](super::compile) made on
+    /// this host. The compiled cache proves that with a MAC over this same buffer.
+    #[allow(unsafe_code)]
+    pub unsafe fn from_compiled(
         engine: &Arc<Engine>,
         checked: &[u8],
         granted: &BTreeSet<Interface>,
     ) -> Result<Self, SandboxError> {
-        // SAFETY: the caller vouches that `checked` came out of `compile` on this host and was not changed since; the
-        // compiled cache proves it with a MAC over this same buffer. wasmtime checks version and settings itself.
-        #[allow(unsafe_code)]
+        // SAFETY: what the caller vouches for. wasmtime itself checks version and settings.
         let component = unsafe { Component::deserialize(&engine.wasm, checked) }.map_err(SandboxError::Stale)?;
         Self::link(engine, &component, granted)
     }

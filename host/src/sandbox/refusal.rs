@@ -11,6 +11,9 @@ pub enum LoadRefusal {
     /// It is larger than the operator allows.
     #[error("the component is too large: {0}")]
     TooLarge(LimitHit),
+    /// It declares more memory or tables to begin with than a run gets.
+    #[error("the component could never run: {0}")]
+    NeedsMore(LimitHit),
     /// It does not begin as WebAssembly does.
     #[error("this is not a WebAssembly component: {0}; build one with `guardian playbook build`")]
     NotAComponent(&'static str),

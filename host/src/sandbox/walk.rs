@@ -28,6 +28,9 @@ const TYPES: &str = "types";
 /// What a playbook exports.
 const REMEDIATION: &str = "remediation";
 
+/// A page of linear memory has 64 KiB.
+const PAGES_PER_MIB: u64 = 16;
+
 /// What a component imports, once all of it is known to be ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportReport {
@@ -61,9 +64,19 @@ pub fn walk(bytes: &[u8], granted: &BTreeSet<Interface>, limits: &Limits) -> Res
     check_size(bytes, limits)?;
     check_preamble(bytes)?;
     let types = Validator::new_with_features(WasmFeatures::all()).validate_all(bytes).map_err(malformed)?;
-    let mut walk =
-        Walk { granted, types: &types, interfaces: BTreeSet::new(), problems: BTreeSet::new(), remediation: false };
+    let mut walk = Walk {
+        granted,
+        types: &types,
+        interfaces: BTreeSet::new(),
+        problems: BTreeSet::new(),
+        remediation: false,
+        pages: 0,
+        elements: 0,
+    };
     walk.sections(bytes).map_err(malformed)?;
+    if let Some(hit) = walk.needs_more(limits) {
+        return Err(LoadRefusal::NeedsMore(hit));
+    }
     if !walk.remediation {
         walk.problems.insert(ImportProblem::NoRemediation);
     }
@@ -105,6 +118,10 @@ struct Walk<'a> {
     interfaces: BTreeSet<Interface>,
     problems: BTreeSet<ImportProblem>,
     remediation: bool,
+    /// Memory that is there before the first instruction, in pages of 64 KiB, all modules together.
+    pages: u64,
+    /// Table elements likewise.
+    elements: u64,
 }
 
 impl Walk<'_> {
@@ -130,10 +147,30 @@ impl Walk<'_> {
                         self.component_type(&found?);
                     }
                 }
+                Payload::MemorySection(memories) => {
+                    for memory in memories {
+                        self.pages = self.pages.saturating_add(memory?.initial);
+                    }
+                }
+                Payload::TableSection(tables) => {
+                    for table in tables {
+                        self.elements = self.elements.saturating_add(table?.ty.initial);
+                    }
+                }
                 _ => {}
             }
         }
         Ok(())
+    }
+
+    /// A run would end at this limit before its first instruction; better to say so before anything is signed. A module
+    /// that is instantiated twice counts once here, and the run's own count catches it.
+    fn needs_more(&self, limits: &Limits) -> Option<LimitHit> {
+        if self.pages > limits.memory_mib.saturating_mul(PAGES_PER_MIB) {
+            return Some(LimitHit { limit: LimitName::Memory, value: limits.memory_mib });
+        }
+        (self.elements > limits.table_elements)
+            .then_some(LimitHit { limit: LimitName::Tables, value: limits.table_elements })
     }
 
     fn import(&mut self, name: &str) {
