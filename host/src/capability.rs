@@ -1,73 +1,97 @@
 //! The hands: the only code that touches the world for a playbook.
 //!
-//! A hand takes proofs and nothing less: a [`Permit`] that policy made, and an [`Intent`] (for an effect) or a
-//! [`ReadTicket`] (for a look) that the trail made. [`Hands::prepare`] looks and says what would put the act back, and
-//! never changes the target; [`Hands::perform`] acts, once, within its deadline, and says what is known: done, failed, or
-//! not known. There are two live implementors: the real hands, and the simulated ones of a plan.
+//! One hand per interface ([`service`], [`probe`], [`run`]), each built from the operator's inventory, so that it can reach
+//! what the operator named and nothing else. Everything below this file is out of reach for the rooms above: they see
+//! [`Hand`], and through it an effect has two halves. *Prepare* looks, refuses what must not be done, keeps what it takes to
+//! put the effect back, and changes nothing. *Perform* acts, once, by a deadline, and says what is known afterwards; a hand
+//! never tries again by itself (INVARIANT 9). *Observe* takes the reads, and refuses effects.
 //!
-//! What this room does not do: decide, record, retry, or keep undo material. One file or folder per interface.
+//! The seam has two implementors in daily use: [`RealHands`] for a run, [`SimulatedHands`] for a plan.
+//!
+//! What it does not do: judge whether an act is permitted, or record it. Those proofs are asked for by the front door,
+//! [`Hands`]; who has none cannot reach a hand.
 
-mod clock;
 mod deadline;
 mod error;
 mod keeper;
-mod log;
-mod login;
 mod probe;
 mod real;
+mod run;
 mod service;
 mod simulate;
 
 pub use deadline::Deadline;
 pub use error::HandError;
 pub use keeper::keeper_main;
-pub use login::login_uid;
+pub use probe::ProbeHand;
 pub use real::RealHands;
+pub use run::RunHand;
 pub use service::{PreparedService, SYSTEM_BUS, ServiceHand, ServiceTools, StopReason, UndoMaterial};
 pub use simulate::SimulatedHands;
 
-use crate::audit::{Intent, ReadTicket};
-use crate::model::{Action, ErrorCode, GuestError, Outcome, Reading, ResourceName};
-use crate::policy::Permit;
+use crate::model::{Action, GuestError, Name, Outcome, ResourceName};
 
-/// An act that is ready: looked at, not refused, its undo material at hand.
+/// An act that was looked at and may be done, with what puts it back.
 #[derive(Debug)]
 #[must_use]
-pub struct Prepared {
-    act: PreparedService,
+pub struct Prepared(Work);
+
+#[derive(Debug)]
+enum Work {
+    Service(PreparedService),
 }
 
 impl Prepared {
-    /// What would put it back; none for an act that leaves nothing to put back.
+    /// What puts it back: to be on the disk before the act begins. None if the act leaves nothing to put back.
     #[must_use]
     pub const fn undo(&self) -> Option<&UndoMaterial> {
-        self.act.undo()
+        match &self.0 {
+            Work::Service(prepared) => prepared.undo(),
+        }
     }
 }
 
-/// What acts for a playbook: for real, or simulated.
-pub trait Hands: Send + Sync {
-    /// Gets a permitted effect ready. Changes nothing.
-    ///
-    /// # Errors
-    /// When it cannot or must not be done; nothing was done then.
-    fn prepare(&self, permit: &Permit, deadline: Deadline) -> Result<Prepared, GuestError>;
-
-    /// Acts. The three proofs must be about the same action.
-    fn perform(&self, permit: Permit, prepared: Prepared, intent: Intent, deadline: Deadline) -> Outcome;
-
-    /// Looks.
-    fn observe(&self, permit: Permit, ticket: ReadTicket, deadline: Deadline) -> Outcome;
-
-    /// Asks the target's own check, or its supervisor if it has none: the host's own question, not a playbook's.
-    fn check(&self, target: &ResourceName, deadline: Deadline) -> Reading;
+/// Hands, real or simulated. Each call is over by its deadline.
+pub(crate) trait Hand: Send + Sync {
+    /// Gets an effect ready. Changes nothing. A read is refused with `invalid`.
+    fn prepare(&self, action: &Action, deadline: Deadline) -> Result<Prepared, GuestError>;
+    /// Does what was prepared.
+    fn perform(&self, prepared: Prepared, deadline: Deadline) -> Outcome;
+    /// Looks. An effect is refused with `invalid`.
+    fn observe(&self, action: &Action, deadline: Deadline) -> Outcome;
 }
 
-/// INVARIANT 1: a permit for one act and an intent for another are no permission for either.
-fn same_act(permitted: &Action, recorded: &Action) -> Result<(), Box<Outcome>> {
-    if permitted == recorded {
-        return Ok(());
+/// The front door of this room.
+///
+/// It is where the proofs are taken in: `prepare` asks for the permit, `perform` consumes permit, preparation and durable
+/// intent, `observe` asks for the ticket of a recorded read.
+pub struct Hands {
+    #[expect(dead_code, reason = "called once the proofs of policy and audit are taken in here")]
+    hand: Box<dyn Hand>,
+}
+
+impl Hands {
+    /// Hands that act.
+    #[must_use]
+    pub fn real(hands: RealHands) -> Self {
+        Self { hand: Box::new(hands) }
     }
-    let error = GuestError::new(ErrorCode::Failed, "the permit and the record are about different acts; nothing was done");
-    Err(Box::new(Outcome::Failed { error }))
+
+    /// Hands that act in thought.
+    #[must_use]
+    pub fn simulated(hands: SimulatedHands) -> Self {
+        Self { hand: Box::new(hands) }
+    }
+}
+
+fn resource(action: &Action) -> Result<ResourceName, HandError> {
+    action.resource().map_err(|error| HandError::Invalid { what: error.to_string() })
+}
+
+fn service_name(given: &str) -> Result<Name, HandError> {
+    given.parse().map_err(|error: crate::model::InvalidName| HandError::Invalid { what: error.to_string() })
+}
+
+fn not_an_effect(action: &Action) -> HandError {
+    HandError::Invalid { what: format!("{} is a read and has nothing to prepare", action.verb()) }
 }

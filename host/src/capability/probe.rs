@@ -1,181 +1,161 @@
-//! The hand on probes: one look at one thing, by TCP or HTTP.
+//! The hand that looks: is it there, does it answer, how long did that take?
 //!
-//! A look answers HEALTHY, DEGRADED (right, but slower than the operator allows), FAILED, or UNKNOWN when the look itself
-//! was not possible and says nothing about the thing. Addresses come from the inventory, never from a guest. What a thing
-//! answers is not trusted: the time is bounded, redirects are not followed (they would be a way to make the host ask
-//! somebody else), and of the answer only the status is read.
+//! What it guards: a probe names a check of the inventory; the guest gives neither address nor URL, so a playbook cannot use
+//! the host to scan a network. A look changes nothing, follows no redirect (the thing probed could point it anywhere), reads
+//! at most a few kilobytes and is over at its time-out. What was seen is text that somebody else wrote: it is bounded here
+//! and escaped at every door.
+//!
+//! A thing that does not answer is a reading, `FAILED`, and no error. `UNKNOWN` says that the look itself was not possible,
+//! which says nothing about the thing: a full table of open files must not restart a healthy service.
 
+mod http;
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::Deadline;
-use crate::inventory::{Check, Look};
-use crate::model::{Reading, ServiceState, ServiceStatus, Verdict};
+use super::deadline::Deadline;
+use super::error::HandError;
+use super::service::ServiceHand;
+use crate::inventory::{Check, Inventory, Look};
+use crate::model::{Name, Outcome, Reading, Reply, ResourceKind, ResourceName, ServiceState, Verdict};
 
-/// What a look saw, before it is judged.
-enum Seen {
-    Good(String),
-    Bad(String),
-    Nothing(String),
+/// The most that is told of what was seen, in characters: one line on a screen.
+const SEEN: usize = 200;
+
+/// What one way of looking found, before the time it took is judged.
+struct Finding {
+    verdict: Verdict,
+    seen: String,
 }
 
-/// Looks once. `supervisor` answers for a check that asks the supervisor.
-pub(super) fn look(check: &Check, deadline: Deadline, supervisor: impl FnOnce() -> Option<ServiceStatus>) -> Reading {
-    let timeout = check.timeout.min(deadline.remaining());
-    let begun = Instant::now();
-    let seen = match &check.look {
-        _ if timeout.is_zero() => Seen::Nothing("no time left to look".to_owned()),
-        Look::Tcp { address } => tcp(*address, timeout),
-        Look::Http { url, status } => http(url, *status, timeout),
-        Look::Supervisor => match supervisor() {
-            Some(status) => from_supervisor(&status),
-            None => Seen::Nothing("its supervisor does not say".to_owned()),
-        },
-    };
-    judge(seen, begun.elapsed(), check.slow)
-}
+impl Finding {
+    fn new(verdict: Verdict, seen: impl Into<String>) -> Self {
+        Self { verdict, seen: seen.into() }
+    }
 
-/// What a supervisor's word is worth as a reading.
-pub(super) fn supervised(status: Option<ServiceStatus>) -> Reading {
-    let begun = Instant::now();
-    let seen = status.map_or_else(|| Seen::Nothing("its supervisor does not say".to_owned()), |status| from_supervisor(&status));
-    judge(seen, begun.elapsed(), None)
-}
-
-fn judge(seen: Seen, took: Duration, slow: Option<Duration>) -> Reading {
-    let latency_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    let (verdict, seen) = match seen {
-        Seen::Good(seen) if slow.is_some_and(|slow| took > slow) => (Verdict::Degraded, seen),
-        Seen::Good(seen) => (Verdict::Healthy, seen),
-        Seen::Bad(seen) => (Verdict::Failed, seen),
-        Seen::Nothing(seen) => (Verdict::Unknown, seen),
-    };
-    Reading { verdict, latency_us, seen, assumed: false }
-}
-
-fn from_supervisor(status: &ServiceStatus) -> Seen {
-    match status.state {
-        ServiceState::Running => Seen::Good("running".to_owned()),
-        ServiceState::Unknown => Seen::Nothing("unknown".to_owned()),
-        other => Seen::Bad(other.word().to_owned()),
+    /// What an error of the operating system says of the thing probed, or only of this process.
+    fn of_error(error: &std::io::Error) -> Self {
+        use rustix::io::Errno;
+        let ours = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::ADDRNOTAVAIL, Errno::ACCESS, Errno::PERM];
+        let is_ours = error.raw_os_error().is_some_and(|code| ours.iter().any(|errno| errno.raw_os_error() == code));
+        let seen = match error.kind() {
+            ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+            ErrorKind::ConnectionReset => "connection reset".to_owned(),
+            ErrorKind::TimedOut | ErrorKind::WouldBlock => "no answer in time".to_owned(),
+            _ => error.to_string(),
+        };
+        Self::new(if is_ours { Verdict::Unknown } else { Verdict::Failed }, seen)
     }
 }
 
-fn tcp(address: SocketAddr, timeout: Duration) -> Seen {
-    match TcpStream::connect_timeout(&address, timeout) {
-        Ok(_) => Seen::Good("connected".to_owned()),
-        Err(error) => Seen::Bad(plain(&error)),
-    }
+/// The hand on every check of an inventory.
+pub struct ProbeHand {
+    checks: BTreeMap<ResourceName, (Check, Option<ResourceName>)>,
+    services: Arc<ServiceHand>,
 }
 
-/// The words of the operating system without its error numbers.
-fn plain(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
-        std::io::ErrorKind::TimedOut | std::io::ErrorKind::WouldBlock => "no answer in time".to_owned(),
-        std::io::ErrorKind::ConnectionReset => "connection reset".to_owned(),
-        _ => error.to_string(),
+impl ProbeHand {
+    /// A hand on the probes of `inventory` and on the checks of its services. Touches none of them.
+    #[must_use]
+    pub fn new(inventory: &Inventory, services: Arc<ServiceHand>) -> Self {
+        let named = |kind, name: &Name| ResourceName::new(kind, name.as_str()).ok();
+        let probes = inventory.probes.iter().filter_map(|(name, probe)| {
+            Some((named(ResourceKind::Probe, name)?, (probe.check.clone(), probe.of.clone())))
+        });
+        let checks = inventory.services.iter().filter_map(|(name, service)| {
+            let of = named(ResourceKind::Service, name)?;
+            Some((of.check_of()?, (service.check.clone()?, Some(of))))
+        });
+        Self { checks: probes.chain(checks).collect(), services }
     }
-}
 
-fn http(url: &str, wanted: Option<u16>, timeout: Duration) -> Seen {
-    let agent: ureq::Agent = ureq::Agent::config_builder()
-        .timeout_global(Some(timeout))
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .http_status_as_error(false)
-        // A proxy from the environment would look at something else.
-        .proxy(None)
-        .user_agent("guardian-probe")
-        .build()
-        .into();
-    match agent.get(url).call() {
-        Ok(answer) => {
-            let status = answer.status().as_u16();
-            let right = wanted.map_or(status < 400, |wanted| status == wanted);
-            let seen = format!("HTTP {status}");
-            if right { Seen::Good(seen) } else { Seen::Bad(seen) }
+    fn find(&self, probe: &ResourceName) -> Result<&(Check, Option<ResourceName>), HandError> {
+        self.checks.get(probe).ok_or_else(|| HandError::NotFound {
+            what: format!("probe `{}`", probe.name()),
+            remedy: match probe.name().strip_prefix("service.") {
+                Some(service) => format!("give [service.{service}] a `check` in guardian.toml"),
+                None => format!("name it in guardian.toml as [probe.{}]", probe.name()),
+            },
+        })
+    }
+
+    /// What a probe tells about: the service it is the check of, or what `of` says.
+    ///
+    /// # Errors
+    /// When there is no such probe.
+    pub fn of(&self, probe: &ResourceName) -> Result<Option<&ResourceName>, HandError> {
+        Ok(self.find(probe)?.1.as_ref())
+    }
+
+    /// Looks once, for at most the check's own time-out.
+    ///
+    /// # Errors
+    /// When there is no such probe.
+    pub fn look(&self, probe: &ResourceName, deadline: Deadline) -> Result<Reading, HandError> {
+        let (check, of) = self.find(probe)?;
+        let deadline = deadline.min(Deadline::after(check.timeout));
+        let begun = Instant::now();
+        let finding = match &check.look {
+            Look::Supervisor => self.ask_supervisor(of.as_ref(), deadline),
+            Look::Tcp { address } => connect(address, deadline),
+            Look::Http { url, status } => http::get(url, *status, deadline),
+        };
+        Ok(reading(finding, begun.elapsed(), check.slow))
+    }
+
+    pub(crate) fn observe(&self, probe: &ResourceName, deadline: Deadline) -> Outcome {
+        match self.look(probe, deadline) {
+            Ok(reading) => Outcome::Done { reply: Reply::Probe(reading) },
+            Err(error) => error.into_outcome(),
         }
-        Err(ureq::Error::Timeout(_)) => Seen::Bad("no answer in time".to_owned()),
-        Err(ureq::Error::Io(error)) => Seen::Bad(plain(&error)),
-        Err(error) => Seen::Bad(crate::model::escape_to(&error.to_string(), 120)),
     }
+
+    fn ask_supervisor(&self, of: Option<&ResourceName>, deadline: Deadline) -> Finding {
+        let service = of.filter(|of| of.kind() == ResourceKind::Service).and_then(|of| of.name().parse::<Name>().ok());
+        let Some(service) = service else { return Finding::new(Verdict::Unknown, "the probe belongs to no service") };
+        match self.services.status(&service, deadline) {
+            Ok(status) => Finding::new(verdict_of(status.state), status.state.word()),
+            Err(error) => Finding::new(Verdict::Unknown, error.to_string()),
+        }
+    }
+}
+
+/// What a supervisor's word says of health.
+pub(super) const fn verdict_of(state: ServiceState) -> Verdict {
+    match state {
+        ServiceState::Running => Verdict::Healthy,
+        ServiceState::Unknown => Verdict::Unknown,
+        ServiceState::Starting
+        | ServiceState::Stopping
+        | ServiceState::Stopped
+        | ServiceState::Failed
+        | ServiceState::Restarting => Verdict::Failed,
+    }
+}
+
+fn connect(address: &SocketAddr, deadline: Deadline) -> Finding {
+    let time = deadline.remaining();
+    if time.is_zero() {
+        return Finding::new(Verdict::Unknown, "no time was left to look");
+    }
+    match TcpStream::connect_timeout(address, time) {
+        Ok(_) => Finding::new(Verdict::Healthy, "connected"),
+        Err(error) => Finding::of_error(&error),
+    }
+}
+
+fn reading(finding: Finding, took: Duration, slow: Option<Duration>) -> Reading {
+    let Finding { verdict, seen } = finding;
+    let verdict = match verdict {
+        Verdict::Healthy if slow.is_some_and(|slow| took > slow) => Verdict::Degraded,
+        other => other,
+    };
+    let latency_us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    Reading { verdict, latency_us, seen: seen.chars().take(SEEN).collect(), assumed: false }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::{Read as _, Write as _};
-    use std::net::TcpListener;
-
-    fn check(look: Look) -> Check {
-        let second = Duration::from_secs(1);
-        Check { look, every: second, timeout: Duration::from_millis(300), slow: None, fail_after: 1 }
-    }
-
-    fn see(check: &Check) -> Reading {
-        look(check, Deadline::after(Duration::from_secs(5)), || None)
-    }
-
-    /// Answers every client with `answer` after `delay`, for as long as the test runs.
-    fn server(answer: &'static str, delay: Duration) -> SocketAddr {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            for mut client in listener.incoming().flatten() {
-                let mut request = [0; 1_024];
-                let _ = client.read(&mut request);
-                std::thread::sleep(delay);
-                let _ = client.write_all(answer.as_bytes());
-            }
-        });
-        address
-    }
-
-    fn http_check(address: SocketAddr, status: Option<u16>) -> Check {
-        check(Look::Http { url: format!("http://{address}/"), status })
-    }
-
-    #[test]
-    fn tcp_says_accepted_or_refused() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        assert_eq!(see(&check(Look::Tcp { address })).verdict, Verdict::Healthy);
-        drop(listener);
-        let reading = see(&check(Look::Tcp { address }));
-        assert_eq!((reading.verdict, reading.seen.as_str()), (Verdict::Failed, "connection refused"));
-    }
-
-    #[test]
-    fn http_judges_the_status_and_follows_nothing() {
-        let good = server("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Duration::ZERO);
-        assert_eq!(see(&http_check(good, None)).verdict, Verdict::Healthy);
-        assert_eq!(see(&http_check(good, Some(204))).verdict, Verdict::Failed);
-        let bad = server("HTTP/1.1 503 Gone\r\nContent-Length: 0\r\n\r\n", Duration::ZERO);
-        assert_eq!(see(&http_check(bad, None)).seen, "HTTP 503");
-        let away = server("HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\nContent-Length: 0\r\n\r\n", Duration::ZERO);
-        let reading = see(&http_check(away, None));
-        assert_eq!((reading.verdict, reading.seen.as_str()), (Verdict::Healthy, "HTTP 302"));
-    }
-
-    #[test]
-    fn slow_is_degraded_and_silent_is_failed() {
-        let slow = server("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Duration::from_millis(60));
-        let allowed = Check { slow: Some(Duration::from_millis(20)), ..http_check(slow, None) };
-        assert_eq!(see(&allowed).verdict, Verdict::Degraded);
-        let silent = server("", Duration::from_secs(5));
-        let begun = Instant::now();
-        let reading = see(&http_check(silent, None));
-        assert_eq!((reading.verdict, reading.seen.as_str()), (Verdict::Failed, "no answer in time"));
-        assert!(begun.elapsed() < Duration::from_secs(2));
-    }
-
-    #[test]
-    fn nonsense_is_failed_and_no_time_is_unknown() {
-        let nonsense = server("\u{1b}[2J nonsense\r\n\r\n", Duration::ZERO);
-        assert_eq!(see(&http_check(nonsense, None)).verdict, Verdict::Failed);
-        let gone = look(&http_check(nonsense, None), Deadline::after(Duration::ZERO), || None);
-        assert_eq!(gone.verdict, Verdict::Unknown);
-        assert_eq!(see(&check(Look::Supervisor)).verdict, Verdict::Unknown);
-    }
-}
+mod tests;

@@ -1,115 +1,164 @@
-//! The simulated hands: what a plan acts with.
+//! The hands of a plan: they look for real and act in thought.
 //!
-//! They look at the real world and change nothing. An effect is prepared as for real, so that what would be refused for
-//! real is refused here, and then answers what the verb declares it leaves behind. From then on reads of that service and
-//! of its checks answer the declared state, marked `assumed`: otherwise a playbook that looks after it acted would take
-//! the wrong branch, and the plan would be of something else.
+//! A dry run that fakes everything proves nothing, and one that acts is none. So preparing is real (a refusal is found in
+//! the plan, not at three in the morning), an effect only sets down what the resource *would* be afterwards, and from then
+//! on every look at that resource and at its checks answers from there, marked `assumed`. Looks at anything else are real.
+//! Time is not spent: a sleep moves the plan's own clock.
+//!
+//! `--assume fail:N` lets the N-th effect fail, to see the other branch. There is no way from here to an effect: the only
+//! hands this one holds are asked to prepare and to observe.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::real::service_of;
-use super::{Deadline, Hands, Prepared, RealHands, same_act};
-use crate::audit::{Intent, ReadTicket};
+use super::deadline::Deadline;
+use super::error::HandError;
+use super::probe::verdict_of;
+use super::real::{RealHands, not_a_read};
+use super::service::PreparedService;
+use super::{Hand, Prepared, Work, not_an_effect, resource, run, service_name};
 use crate::model::{
-    Action, ErrorCode, GuestError, Outcome, Reading, Reply, ResourceName, ServiceState, ServiceStatus, ServiceVerb,
-    Verdict,
+    Action, GuestError, Name, Outcome, Reading, Reply, ResourceKind, ResourceName, ServiceState, ServiceStatus,
+    ServiceVerb,
 };
-use crate::policy::Permit;
 
-/// The simulated hands of one plan.
-#[derive(Debug)]
+/// Hands for one plan.
 pub struct SimulatedHands {
     real: RealHands,
-    fails: BTreeSet<u32>,
-    assumed: Mutex<Assumed>,
+    /// Which effect fails, counted from 1.
+    fails: Option<u32>,
+    world: Mutex<World>,
 }
 
-/// What is assumed so far. INVARIANT 7: bounded by the services of the inventory, because an act was permitted first.
-#[derive(Debug, Default)]
-struct Assumed {
+#[derive(Default)]
+struct World {
     effects: u32,
-    services: BTreeMap<ResourceName, ServiceState>,
-    slept: u64,
+    slept_ms: u64,
+    /// What services would be. Bounded by the inventory: a name gets in only after it was prepared for real.
+    services: BTreeMap<Name, ServiceStatus>,
 }
 
 impl SimulatedHands {
-    /// Hands that look through `real`; the effects whose numbers (from 1) are in `fails` are assumed to fail.
+    /// Hands that look through `real`; the `fails`-th effect, counted from 1, is assumed to fail.
     #[must_use]
-    pub fn new(real: RealHands, fails: BTreeSet<u32>) -> Self {
-        Self { real, fails, assumed: Mutex::default() }
+    pub fn new(real: RealHands, fails: Option<u32>) -> Self {
+        Self { real, fails, world: Mutex::default() }
     }
 
-    fn state_of(&self, service: &ResourceName) -> Option<ServiceState> {
-        self.assumed.lock().unwrap_or_else(PoisonError::into_inner).services.get(service).copied()
+    fn world(&self) -> MutexGuard<'_, World> {
+        // A panic elsewhere leaves plain data behind.
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next effect: its number decides whether it fails.
-    fn act(&self, verb: ServiceVerb, service: ResourceName) -> Outcome {
-        let mut assumed = self.assumed.lock().unwrap_or_else(PoisonError::into_inner);
-        assumed.effects += 1;
-        if self.fails.contains(&assumed.effects) {
-            let message = format!("assumed to fail: effect {} of the plan", assumed.effects);
-            return Outcome::Failed { error: GuestError::new(ErrorCode::Failed, message) };
-        }
-        let state = match verb {
-            ServiceVerb::Start | ServiceVerb::Restart | ServiceVerb::Reload => Some(ServiceState::Running),
-            ServiceVerb::Stop | ServiceVerb::ResetFailed => Some(ServiceState::Stopped),
-            ServiceVerb::Status => None,
-        };
-        if let Some(state) = state {
-            assumed.services.insert(service, state);
-        }
-        Outcome::Done { reply: Reply::Service(status(state.unwrap_or(ServiceState::Unknown))) }
-    }
-}
-
-fn status(state: ServiceState) -> ServiceStatus {
-    ServiceStatus { assumed: true, ..ServiceStatus::of(state) }
-}
-
-fn reading(state: ServiceState) -> Reading {
-    let verdict = if state == ServiceState::Running { Verdict::Healthy } else { Verdict::Failed };
-    Reading { verdict, latency_us: 0, seen: format!("assumed {}", state.word()), assumed: true }
-}
-
-impl Hands for SimulatedHands {
-    fn prepare(&self, permit: &Permit, deadline: Deadline) -> Result<Prepared, GuestError> {
-        self.real.prepare(permit, deadline)
+    fn assumed(&self, name: &Name) -> Option<ServiceStatus> {
+        self.world().services.get(name).cloned()
     }
 
-    fn perform(&self, permit: Permit, _prepared: Prepared, intent: Intent, _deadline: Deadline) -> Outcome {
-        if let Err(refused) = same_act(permit.action(), intent.action()) {
-            return *refused;
-        }
-        match service_of(&permit) {
-            Ok((verb, _)) => self.act(verb, permit.resource().clone()),
-            Err(error) => Outcome::Failed { error },
+    fn probe(&self, action: &Action, deadline: Deadline) -> Outcome {
+        let found = resource(action).and_then(|probe| Ok((self.assumed_of(self.real.probes.of(&probe)?), probe)));
+        match found {
+            Ok((Some(status), _)) => Outcome::Done { reply: Reply::Probe(assumed_reading(&status)) },
+            Ok((None, probe)) => self.real.probes.observe(&probe, deadline),
+            Err(error) => error.into_outcome(),
         }
     }
 
-    fn observe(&self, permit: Permit, ticket: ReadTicket, deadline: Deadline) -> Outcome {
-        let owner = self.real.owner_of(permit.resource());
-        match (permit.action(), self.state_of(&owner)) {
-            (Action::Service { verb: ServiceVerb::Status, .. }, Some(state)) => {
-                Outcome::Done { reply: Reply::Service(status(state)) }
+    fn assumed_of(&self, of: Option<&ResourceName>) -> Option<ServiceStatus> {
+        let service = of.filter(|of| of.kind() == ResourceKind::Service)?;
+        self.assumed(&service.name().parse().ok()?)
+    }
+
+    fn time(&self) -> Outcome {
+        match self.real.run.now() {
+            Outcome::Done { reply: Reply::Time { unix_ms } } => {
+                Outcome::Done { reply: Reply::Time { unix_ms: unix_ms.saturating_add(self.world().slept_ms) } }
             }
-            (Action::Probe { .. }, Some(state)) => Outcome::Done { reply: Reply::Probe(reading(state)) },
-            // Waiting changes nothing that is assumed; a plan that waited would only be slower.
-            (Action::Sleep { milliseconds }, _) => {
-                let mut assumed = self.assumed.lock().unwrap_or_else(PoisonError::into_inner);
-                assumed.slept = assumed.slept.saturating_add(*milliseconds);
-                let unix_ms = self.real.now().millis().saturating_add(assumed.slept);
-                Outcome::Done { reply: Reply::Time { unix_ms } }
-            }
-            _ => self.real.observe(permit, ticket, deadline),
-        }
-    }
-
-    fn check(&self, target: &ResourceName, deadline: Deadline) -> Reading {
-        match self.state_of(&self.real.owner_of(target)) {
-            Some(state) => reading(state),
-            None => Reading { assumed: true, ..self.real.check(target, deadline) },
+            other => other,
         }
     }
 }
+
+/// What a check would say of a service that is so.
+fn assumed_reading(status: &ServiceStatus) -> Reading {
+    let seen = format!("assumed: the service is {}", status.state.word());
+    Reading { verdict: verdict_of(status.state), latency_us: 0, seen, assumed: true }
+}
+
+/// What an effect is declared to leave behind.
+fn afterwards(verb: ServiceVerb, was: &ServiceStatus) -> ServiceStatus {
+    let state = match verb {
+        ServiceVerb::Start | ServiceVerb::Restart => ServiceState::Running,
+        ServiceVerb::Stop if was.state != ServiceState::Failed => ServiceState::Stopped,
+        ServiceVerb::ResetFailed if was.state == ServiceState::Failed => ServiceState::Stopped,
+        ServiceVerb::Status | ServiceVerb::Stop | ServiceVerb::Reload | ServiceVerb::ResetFailed => was.state,
+    };
+    let came_up = state == ServiceState::Running && was.state != ServiceState::Running;
+    ServiceStatus {
+        state,
+        since_ms: if state == was.state { was.since_ms } else { Some(0) },
+        restarts: if came_up { 0 } else { was.restarts },
+        assumed: true,
+        ..was.clone()
+    }
+}
+
+impl Hand for SimulatedHands {
+    fn prepare(&self, action: &Action, deadline: Deadline) -> Result<Prepared, GuestError> {
+        if let Action::Service { verb, name } = action {
+            let name = service_name(name).map_err(HandError::into_guest_error)?;
+            if let Some(was) = self.assumed(&name).filter(|_| *verb != ServiceVerb::Status) {
+                let judged = PreparedService::judge(*verb, &name, was).map_err(HandError::into_guest_error)?;
+                return Ok(Prepared(Work::Service(judged)));
+            }
+        }
+        if !action.verb().class().is_effect() {
+            return Err(not_an_effect(action).into_guest_error());
+        }
+        self.real.prepare(action, deadline)
+    }
+
+    fn perform(&self, prepared: Prepared, _deadline: Deadline) -> Outcome {
+        let Work::Service(prepared) = prepared.0;
+        let mut world = self.world();
+        world.effects = world.effects.saturating_add(1);
+        if Some(world.effects) == self.fails {
+            let what = format!("assumed to fail (--assume fail:{})", world.effects);
+            return HandError::Failed { what }.into_outcome();
+        }
+        if prepared.verb() == ServiceVerb::Reload && prepared.was().state != ServiceState::Running {
+            let what = format!("service `{}` is {}, so it cannot reload", prepared.name(), prepared.was().state.word());
+            return HandError::Failed { what }.into_outcome();
+        }
+        let after = afterwards(prepared.verb(), prepared.was());
+        world.services.insert(prepared.name().clone(), after.clone());
+        Outcome::Done { reply: Reply::Service(after) }
+    }
+
+    fn observe(&self, action: &Action, deadline: Deadline) -> Outcome {
+        match action {
+            Action::Service { verb: ServiceVerb::Status, name } => {
+                match service_name(name).map(|name| self.assumed(&name)) {
+                    Ok(Some(status)) => Outcome::Done { reply: Reply::Service(status) },
+                    Ok(None) => self.real.observe(action, deadline),
+                    Err(error) => error.into_outcome(),
+                }
+            }
+            Action::Service { .. } => not_a_read(action),
+            Action::Probe { .. } => self.probe(action, deadline),
+            Action::Log { .. } => self.real.observe(action, deadline),
+            Action::Now => self.time(),
+            Action::Sleep { milliseconds } => {
+                if let Err(error) = run::bounded(*milliseconds, deadline) {
+                    return error.into_outcome();
+                }
+                let mut world = self.world();
+                world.slept_ms = world.slept_ms.saturating_add(*milliseconds);
+                drop(world);
+                self.time()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! Plans over a real service that must not notice.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::capability::service::{ServiceHand, ServiceTools};
+use crate::capability::{ProbeHand, RunHand};
+use crate::inventory::{Attempts, Check, CommandLine, Healed, Inventory, Look, Service, Supervisor};
+use crate::model::{ErrorCode, ManualClock, Timestamp, Verdict};
+
+struct Bench {
+    home: tempfile::TempDir,
+    _runtime: tokio::runtime::Runtime,
+    real: RealHands,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let home = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+        let command = CommandLine {
+            argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), format!("touch {}/acted", home.path().display())],
+            user: None,
+            directory: None,
+            environment: BTreeMap::new(),
+            stop_time: Duration::from_secs(1),
+            settle_time: Duration::ZERO,
+            reload_signal: None,
+            output_bytes: 1_000,
+            open_files: 64,
+        };
+        let (look, second) = (Look::Supervisor, Duration::from_secs(1));
+        let web = Service {
+            supervisor: Supervisor::Process(command),
+            groups: Default::default(),
+            protected: false,
+            check: Some(Check { look, every: second, timeout: second, slow: None, fail_after: 1 }),
+            heal: Vec::new(),
+            healed: Healed { successes: 1, grace: Duration::ZERO, deadline: second },
+            attempts: Attempts { attempts: 1, per: second, cooldown: Duration::ZERO },
+        };
+        let inventory = Inventory { services: [("web".parse().unwrap(), web)].into(), ..Inventory::default() };
+        let tools = ServiceTools {
+            folder: home.path().join("keeper"),
+            bus: String::new(),
+            keeper: "/nonexistent".into(),
+            runtime: runtime.handle().clone(),
+        };
+        let services = Arc::new(ServiceHand::new(&inventory, &tools).unwrap());
+        let probes = Arc::new(ProbeHand::new(&inventory, Arc::clone(&services)));
+        let run = Arc::new(RunHand::new(Arc::new(ManualClock::at(Timestamp::from_millis(1_000)))));
+        Self { home, _runtime: runtime, real: RealHands::new(services, probes, run) }
+    }
+}
+
+fn soon() -> Deadline {
+    Deadline::after(Duration::from_secs(5))
+}
+
+fn service(verb: ServiceVerb) -> Action {
+    Action::Service { verb, name: "web".to_owned() }
+}
+
+fn act(hands: &SimulatedHands, verb: ServiceVerb) -> Result<Reply, GuestError> {
+    let prepared = hands.prepare(&service(verb), soon())?;
+    hands.perform(prepared, soon()).into_reply()
+}
+
+fn state(hands: &SimulatedHands) -> (ServiceState, bool) {
+    match hands.observe(&service(ServiceVerb::Status), soon()) {
+        Outcome::Done { reply: Reply::Service(status) } => (status.state, status.assumed),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn check(hands: &SimulatedHands) -> (Verdict, bool) {
+    match hands.observe(&Action::Probe { name: "service.web".to_owned() }, soon()) {
+        Outcome::Done { reply: Reply::Probe(reading) } => (reading.verdict, reading.assumed),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_plan_sees_what_it_assumed_and_the_world_sees_nothing() {
+    let bench = Bench::new();
+    let hands = SimulatedHands::new(bench.real.clone(), None);
+    assert_eq!((state(&hands), check(&hands)), ((ServiceState::Stopped, false), (Verdict::Failed, false)));
+    act(&hands, ServiceVerb::Restart).unwrap();
+    assert_eq!((state(&hands), check(&hands)), ((ServiceState::Running, true), (Verdict::Healthy, true)));
+    let prepared = hands.prepare(&service(ServiceVerb::Stop), soon()).unwrap();
+    assert_eq!(prepared.undo().map(|undo| undo.kind.as_str()), Some("service.start"), "undo follows what is assumed");
+    let _ = hands.perform(prepared, soon());
+    assert_eq!((state(&hands), check(&hands)), ((ServiceState::Stopped, true), (Verdict::Failed, true)));
+    assert!(!bench.home.path().join("acted").exists());
+    assert!(!bench.home.path().join("keeper/web/state.json").exists());
+}
+
+#[test]
+fn the_effect_that_is_assumed_to_fail_fails_alone() {
+    let hands = SimulatedHands::new(Bench::new().real, Some(2));
+    act(&hands, ServiceVerb::Start).unwrap();
+    let error = act(&hands, ServiceVerb::Stop).unwrap_err();
+    assert!(error.code == ErrorCode::Failed && error.message.contains("fail:2"), "{error}");
+    assert_eq!(state(&hands).0, ServiceState::Running, "a failed effect leaves what was");
+    act(&hands, ServiceVerb::Stop).unwrap();
+    assert_eq!(state(&hands).0, ServiceState::Stopped);
+}
+
+#[test]
+fn effects_and_reads_have_separate_doors() {
+    let bench = Bench::new();
+    let simulated = SimulatedHands::new(bench.real.clone(), None);
+    let hands: [&dyn Hand; 2] = [&bench.real, &simulated];
+    for hand in hands {
+        for verb in crate::model::Verb::ALL {
+            let action = match verb {
+                crate::model::Verb::Service(verb) => service(verb),
+                crate::model::Verb::ProbeRun => Action::Probe { name: "service.web".to_owned() },
+                crate::model::Verb::LogWrite => {
+                    Action::Log { level: crate::model::LogLevel::Info, message: "a".to_owned() }
+                }
+                crate::model::Verb::ClockNow => Action::Now,
+                crate::model::Verb::ClockSleep => Action::Sleep { milliseconds: 1 },
+            };
+            let prepared = hand.prepare(&action, soon());
+            let observed = hand.observe(&action, soon()).into_reply();
+            assert_eq!(prepared.is_ok(), verb.class().is_effect(), "{verb}");
+            assert_eq!(observed.is_ok(), !verb.class().is_effect(), "{verb}");
+        }
+        for name in ["nobody", "../web", ""] {
+            let action = Action::Service { verb: ServiceVerb::Restart, name: name.to_owned() };
+            assert!(hand.prepare(&action, soon()).is_err(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_plan_does_not_wait() {
+    let hands = SimulatedHands::new(Bench::new().real, None);
+    let slept = hands.observe(&Action::Sleep { milliseconds: 4_000 }, soon());
+    assert_eq!(slept, Outcome::Done { reply: Reply::Time { unix_ms: 5_000 } });
+    assert_eq!(hands.observe(&Action::Now, soon()), slept);
+    assert!(matches!(hands.observe(&Action::Sleep { milliseconds: 60_000 }, soon()), Outcome::Failed { .. }));
+}
