@@ -1,8 +1,8 @@
 //! The hands: the only code that touches the world for a playbook.
 //!
-//! One hand per interface ([`service`], [`probe`], [`run`]), each built from the operator's inventory, so that it can reach
+//! One hand per interface (`service`, `probe`, `log`, `clock`), each built from the operator's inventory, so that it can reach
 //! what the operator named and nothing else. Everything below this file is out of reach for the rooms above: they see
-//! [`Hand`], and through it an effect has two halves. *Prepare* looks, refuses what must not be done, keeps what it takes to
+//! [`Hands`], and through it an effect has two halves. *Prepare* looks, refuses what must not be done, keeps what it takes to
 //! put the effect back, and changes nothing. *Perform* acts, once, by a deadline, and says what is known afterwards; a hand
 //! never tries again by itself (INVARIANT 9). *Observe* takes the reads, and refuses effects.
 //!
@@ -11,25 +11,30 @@
 //! What it does not do: judge whether an act is permitted, or record it. Those proofs are asked for by the front door,
 //! [`Hands`]; who has none cannot reach a hand.
 
+mod clock;
 mod deadline;
 mod error;
 mod keeper;
+mod log;
+mod login;
 mod probe;
 mod real;
-mod run;
 mod service;
 mod simulate;
 
+pub use clock::ClockHand;
 pub use deadline::Deadline;
 pub use error::HandError;
 pub use keeper::keeper_main;
+pub use login::login_uid;
 pub use probe::ProbeHand;
 pub use real::RealHands;
-pub use run::RunHand;
 pub use service::{PreparedService, SYSTEM_BUS, ServiceHand, ServiceTools, StopReason, UndoMaterial};
 pub use simulate::SimulatedHands;
 
-use crate::model::{Action, GuestError, Name, Outcome, ResourceName};
+use crate::audit::{Intent, ReadTicket};
+use crate::model::{Action, GuestError, Name, Outcome, Reading, ResourceName};
+use crate::policy::Permit;
 
 /// An act that was looked at and may be done, with what puts it back.
 #[derive(Debug)]
@@ -49,6 +54,12 @@ impl Prepared {
             Work::Service(prepared) => prepared.undo(),
         }
     }
+
+    /// Whether this is the preparation of that act.
+    fn is_for(&self, action: &Action) -> bool {
+        let Work::Service(prepared) = &self.0;
+        matches!(action, Action::Service { verb, name } if *verb == prepared.verb() && *name == prepared.name().as_str())
+    }
 }
 
 /// Hands, real or simulated. Each call is over by its deadline.
@@ -59,15 +70,22 @@ pub(crate) trait Hand: Send + Sync {
     fn perform(&self, prepared: Prepared, deadline: Deadline) -> Outcome;
     /// Looks. An effect is refused with `invalid`.
     fn observe(&self, action: &Action, deadline: Deadline) -> Outcome;
+    /// Asks a target's own check.
+    fn check(&self, target: &ResourceName, deadline: Deadline) -> Reading;
 }
 
 /// The front door of this room.
 ///
-/// It is where the proofs are taken in: `prepare` asks for the permit, `perform` consumes permit, preparation and durable
-/// intent, `observe` asks for the ticket of a recorded read.
+/// It is where the proofs are taken in: [`prepare`](Hands::prepare) asks for the permit, [`perform`](Hands::perform)
+/// consumes permit, preparation and durable intent, [`observe`](Hands::observe) consumes the ticket of a recorded read.
 pub struct Hands {
-    #[expect(dead_code, reason = "called once the proofs of policy and audit are taken in here")]
     hand: Box<dyn Hand>,
+}
+
+impl std::fmt::Debug for Hands {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Hands").finish_non_exhaustive()
+    }
 }
 
 impl Hands {
@@ -82,6 +100,41 @@ impl Hands {
     pub fn simulated(hands: SimulatedHands) -> Self {
         Self { hand: Box::new(hands) }
     }
+
+    /// Gets a permitted effect ready. Changes nothing.
+    ///
+    /// # Errors
+    /// When it cannot or must not be done; nothing was done then.
+    pub fn prepare(&self, permit: &Permit, deadline: Deadline) -> Result<Prepared, GuestError> {
+        self.hand.prepare(permit.action(), deadline)
+    }
+
+    /// Acts, once.
+    pub fn perform(&self, permit: Permit, prepared: Prepared, intent: Intent, deadline: Deadline) -> Outcome {
+        // INVARIANT 1: a permit for one act and an intent for another are no permission for either.
+        if permit.action() != intent.action() || !prepared.is_for(permit.action()) {
+            return different().into_outcome();
+        }
+        self.hand.perform(prepared, deadline)
+    }
+
+    /// Looks.
+    pub fn observe(&self, permit: Permit, ticket: ReadTicket, deadline: Deadline) -> Outcome {
+        if permit.action() != ticket.action() {
+            return different().into_outcome();
+        }
+        self.hand.observe(permit.action(), deadline)
+    }
+
+    /// Asks a target's own check, or its supervisor if it has none: the host's question, not a playbook's.
+    #[must_use]
+    pub fn check(&self, target: &ResourceName, deadline: Deadline) -> Reading {
+        self.hand.check(target, deadline)
+    }
+}
+
+fn different() -> HandError {
+    HandError::Invalid { what: "permit, preparation and record are about different acts; nothing was done".to_owned() }
 }
 
 fn resource(action: &Action) -> Result<ResourceName, HandError> {

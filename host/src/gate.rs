@@ -44,7 +44,7 @@ pub struct Parts {
     /// The trail, or one in memory for a plan.
     pub trail: Arc<Trail>,
     /// What acts: the real hands, or the simulated ones of a plan.
-    pub hands: Arc<dyn Hands>,
+    pub hands: Arc<Hands>,
     /// What calls under way have reserved.
     pub ledger: Arc<Ledger>,
     /// Where undo material is kept.
@@ -147,10 +147,10 @@ impl Gate {
             Decision::Permitted(permit) if action.verb().class().is_effect() => self.effect(permit, reservation),
             Decision::Permitted(permit) => self.read(permit),
             Decision::Denied(refusal) => self.deny(&action, refusal.code, refusal.policies),
-            Decision::NeedsApproval(needs) => {
-                let who = needs.approvers.iter().cloned().collect::<Vec<_>>().join(", ");
-                self.note(|transcript| transcript.approval = Some(format!("{} of {who}", needs.quorum)));
-                self.deny(&action, DenialCode::NeedsApproval, needs.policies)
+            Decision::NeedsApproval { approvers, quorum, policies } => {
+                let who = approvers.into_iter().collect::<Vec<_>>().join(", ");
+                self.note(|transcript| transcript.approval = Some(format!("{quorum} of {who}")));
+                self.deny(&action, DenialCode::NeedsApproval, policies)
             }
         }
     }
@@ -201,7 +201,7 @@ impl Gate {
             count: 1,
             until: self.parts.clock.now(),
         };
-        match self.parts.trail.append_step(&self.run, self.step, body) {
+        match self.parts.trail.append(Some(&self.run), Some(self.step), body) {
             Ok(record) => {
                 let denial = Denial { action: action.verb().id().to_owned(), resource, code, record };
                 Ended {
@@ -218,7 +218,7 @@ impl Gate {
     /// The trail could not take the call: nothing was done, and the guest is told so.
     fn not_recorded(&self, error: &AuditError) -> Ended {
         let message = error.to_string();
-        if let AuditError::BudgetSpent { limit, .. } = error {
+        if let AuditError::BudgetSpent(limit) = error {
             let limit = *limit;
             self.note(|transcript| transcript.limit = Some(limit));
             let answer = Err(Halt::Stop(limit.to_string()));

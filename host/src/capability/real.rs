@@ -2,27 +2,33 @@
 
 use std::sync::Arc;
 
+use super::clock::ClockHand;
 use super::deadline::Deadline;
 use super::error::HandError;
-use super::probe::ProbeHand;
-use super::run::RunHand;
+use super::probe::{ProbeHand, verdict_of};
 use super::service::ServiceHand;
-use super::{Hand, Prepared, Work, not_an_effect, service_name};
-use crate::model::{Action, GuestError, Outcome, ServiceVerb};
+use super::{Hand, Prepared, Work, log, not_an_effect, service_name};
+use crate::model::{Action, GuestError, Outcome, Reading, ResourceKind, ResourceName, ServiceVerb, Verdict};
 
 /// Every hand on the real world.
 #[derive(Clone)]
 pub struct RealHands {
     pub(super) services: Arc<ServiceHand>,
     pub(super) probes: Arc<ProbeHand>,
-    pub(super) run: Arc<RunHand>,
+    pub(super) clock: Arc<ClockHand>,
 }
 
 impl RealHands {
     /// The hands, put together.
     #[must_use]
-    pub fn new(services: Arc<ServiceHand>, probes: Arc<ProbeHand>, run: Arc<RunHand>) -> Self {
-        Self { services, probes, run }
+    pub fn new(services: Arc<ServiceHand>, probes: Arc<ProbeHand>, clock: Arc<ClockHand>) -> Self {
+        Self { services, probes, clock }
+    }
+
+    /// The hand on services, for what a person does with them.
+    #[must_use]
+    pub fn services(&self) -> &ServiceHand {
+        &self.services
     }
 }
 
@@ -58,11 +64,36 @@ impl Hand for RealHands {
                 Ok(probe) => self.probes.observe(&probe, deadline),
                 Err(error) => error.into_outcome(),
             },
-            Action::Log { .. } => RunHand::write(),
-            Action::Now => self.run.now(),
-            Action::Sleep { milliseconds } => self.run.sleep(*milliseconds, deadline),
+            Action::Log { .. } => log::write(),
+            Action::Now => self.clock.now(),
+            Action::Sleep { milliseconds } => self.clock.sleep(*milliseconds, deadline),
         }
     }
+
+    fn check(&self, target: &ResourceName, deadline: Deadline) -> Reading {
+        let probe = match target.kind() {
+            ResourceKind::Service => target.check_of(),
+            ResourceKind::Probe | ResourceKind::Run => Some(target.clone()),
+        };
+        if let Some(reading) = probe.and_then(|probe| self.probes.look(&probe, deadline).ok()) {
+            return reading;
+        }
+        let service = target.name().parse().ok().filter(|_| target.kind() == ResourceKind::Service);
+        match service.map(|name| self.services.status(&name, deadline)) {
+            Some(Ok(status)) => Reading {
+                verdict: verdict_of(status.state),
+                latency_us: 0,
+                seen: status.state.word().to_owned(),
+                assumed: false,
+            },
+            Some(Err(error)) => unknown(error.to_string()),
+            None => unknown("there is nothing to look at".to_owned()),
+        }
+    }
+}
+
+const fn unknown(seen: String) -> Reading {
+    Reading { verdict: Verdict::Unknown, latency_us: 0, seen, assumed: false }
 }
 
 /// INVARIANT 1: an effect cannot come in by the door of the reads, which needs no durable intent.

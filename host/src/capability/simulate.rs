@@ -8,7 +8,7 @@
 //! `--assume fail:N` lets the N-th effect fail, to see the other branch. There is no way from here to an effect: the only
 //! hands this one holds are asked to prepare and to observe.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::deadline::Deadline;
@@ -16,7 +16,7 @@ use super::error::HandError;
 use super::probe::verdict_of;
 use super::real::{RealHands, not_a_read};
 use super::service::PreparedService;
-use super::{Hand, Prepared, Work, not_an_effect, resource, run, service_name};
+use super::{Hand, Prepared, Work, clock, not_an_effect, resource, service_name};
 use crate::model::{
     Action, GuestError, Name, Outcome, Reading, Reply, ResourceKind, ResourceName, ServiceState, ServiceStatus,
     ServiceVerb,
@@ -25,8 +25,8 @@ use crate::model::{
 /// Hands for one plan.
 pub struct SimulatedHands {
     real: RealHands,
-    /// Which effect fails, counted from 1.
-    fails: Option<u32>,
+    /// Which effects fail, counted from 1.
+    fails: BTreeSet<u32>,
     world: Mutex<World>,
 }
 
@@ -39,9 +39,9 @@ struct World {
 }
 
 impl SimulatedHands {
-    /// Hands that look through `real`; the `fails`-th effect, counted from 1, is assumed to fail.
+    /// Hands that look through `real`; the effects whose numbers, counted from 1, are in `fails` are assumed to fail.
     #[must_use]
-    pub fn new(real: RealHands, fails: Option<u32>) -> Self {
+    pub fn new(real: RealHands, fails: BTreeSet<u32>) -> Self {
         Self { real, fails, world: Mutex::default() }
     }
 
@@ -69,7 +69,7 @@ impl SimulatedHands {
     }
 
     fn time(&self) -> Outcome {
-        match self.real.run.now() {
+        match self.real.clock.now() {
             Outcome::Done { reply: Reply::Time { unix_ms } } => {
                 Outcome::Done { reply: Reply::Time { unix_ms: unix_ms.saturating_add(self.world().slept_ms) } }
             }
@@ -121,7 +121,7 @@ impl Hand for SimulatedHands {
         let Work::Service(prepared) = prepared.0;
         let mut world = self.world();
         world.effects = world.effects.saturating_add(1);
-        if Some(world.effects) == self.fails {
+        if self.fails.contains(&world.effects) {
             let what = format!("assumed to fail (--assume fail:{})", world.effects);
             return HandError::Failed { what }.into_outcome();
         }
@@ -148,7 +148,7 @@ impl Hand for SimulatedHands {
             Action::Log { .. } => self.real.observe(action, deadline),
             Action::Now => self.time(),
             Action::Sleep { milliseconds } => {
-                if let Err(error) = run::bounded(*milliseconds, deadline) {
+                if let Err(error) = clock::bounded(*milliseconds, deadline) {
                     return error.into_outcome();
                 }
                 let mut world = self.world();
@@ -156,6 +156,18 @@ impl Hand for SimulatedHands {
                 drop(world);
                 self.time()
             }
+        }
+    }
+
+    fn check(&self, target: &ResourceName, deadline: Deadline) -> Reading {
+        let service = match target.kind() {
+            ResourceKind::Service => Some(target.clone()),
+            ResourceKind::Probe | ResourceKind::Run => self.real.probes.of(target).ok().flatten().cloned(),
+        };
+        match self.assumed_of(service.as_ref()) {
+            Some(status) => assumed_reading(&status),
+            // What was not changed in thought will not change by waiting either.
+            None => Reading { assumed: true, ..self.real.check(target, deadline) },
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::audit::Reader;
-use crate::capability::{Deadline, Hands as _};
+use crate::capability::{Deadline, HandError, Hands};
 use crate::model::{ResourceName, RunState, Verdict, escape_to};
 
 use super::Exit;
@@ -22,7 +22,8 @@ pub(super) fn status(context: &Context) -> Result<Exit, Failure> {
     let site = context.site()?;
     let reader = Reader::open(context.home.var())?;
     let state = reader.state()?;
-    let hands = site.hands()?;
+    let real = site.hands()?;
+    let hands = Hands::real(real.clone());
     let services: Vec<_> = site
         .configuration
         .inventory
@@ -31,7 +32,7 @@ pub(super) fn status(context: &Context) -> Result<Exit, Failure> {
         .map(|name| {
             let resource = ResourceName::service(name);
             let reading = hands.check(&resource, Deadline::after(PATIENCE));
-            (resource, hands.status(name, Deadline::after(PATIENCE)), reading)
+            (resource, real.services().status(name, Deadline::after(PATIENCE)).map_err(HandError::into_guest_error), reading)
         })
         .collect();
     let in_doubt: Vec<u64> = state.open_intents().keys().copied().collect();

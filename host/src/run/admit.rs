@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::audit::State;
 use crate::inventory::Configuration;
-use crate::model::{Interface, Manifest, PlaybookId};
+use crate::model::{Digest, Interface, Manifest, PlaybookId};
 use crate::sandbox;
-use crate::trust::{self, HighWater, Seen, Standing, Terms, VerifiedPlaybook};
+use crate::trust::{self, Seen, Standing, Terms, VerifiedPlaybook};
 
 use super::{Request, RunError, Site};
 
@@ -65,7 +65,48 @@ impl Admitted {
 /// The room that refused.
 pub fn admit(site: &Site, state: &State, request: &Request) -> Result<Admitted, RunError> {
     let (component, envelope) = site.store.load(&request.playbook)?;
-    let history = |id: &PlaybookId, digest: &crate::model::Digest| seen(state, id, digest);
+    let history = |id: &PlaybookId, digest: &Digest| seen(state, id, digest);
+    let terms = Terms { trust: &site.trust, history: &history, clock: &*site.clock, limits: &site.configuration.limits };
+    let verified = trust::verify(component, &envelope, &terms)?;
+    if verified.id() != request.playbook {
+        return Err(RunError::Request(format!("the store has `{}` where `{}` should be", verified.id(), request.playbook)));
+    }
+    let granted = site.policy.grants(&request.playbook);
+    if granted.is_empty() {
+        let folder = site.home.etc().join("policy/permits").display().to_string();
+        return Err(RunError::NoPermit { playbook: request.playbook.to_string(), folder });
+    }
+    // INVARIANT 2: the link fence, before anything is compiled or spent.
+    let report = sandbox::walk(verified.bytes(), &granted, &site.configuration.limits)?;
+    report.matches(verified.manifest())?;
+    let bindings = bind(&site.configuration, verified.manifest(), request)?;
+    let notes = notes(&verified, request);
+    Ok(Admitted { verified, granted: report.interfaces, bindings, notes })
+}
+
+/// What the trail knows of these bytes.
+pub(super) fn seen(state: &State, id: &PlaybookId, digest: &Digest) -> Seen {
+    let mark = state.high_water(id);
+    let accepted = mark.map(|mark| mark.accepted.iter().map(|(digest, release)| (*release, *digest)).collect());
+    Seen {
+        accepted: accepted.unwrap_or_default(),
+        went_back: mark.is_some_and(|mark| mark.went_back == Some(*digest)),
+        last_seen: Some(state.last_seen()),
+    }
+}
+
+fn notes(&self) -> &[String] {
+        &self.notes
+    }
+}
+
+/// Admits the playbook of a request, or says why not.
+///
+/// # Errors
+/// The room that refused.
+pub fn admit(site: &Site, state: &State, request: &Request) -> Result<Admitted, RunError> {
+    let (component, envelope) = site.store.load(&request.playbook)?;
+    let history = |id: &PlaybookId, digest: &Digest| seen(state, id, digest);
     let terms = Terms { trust: &site.trust, history: &history, clock: &*site.clock, limits: &site.configuration.limits };
     let verified = trust::verify(component, &envelope, &terms)?;
     if verified.id() != request.playbook {

@@ -101,7 +101,7 @@ impl Count {
 /// # Errors
 /// The first error of `record`.
 pub(super) fn wait<E>(
-    hands: &dyn Hands,
+    hands: &Hands,
     clock: &dyn Clock,
     target: &ResourceName,
     terms: &Terms,

@@ -1,6 +1,7 @@
 //! Why a run, or an acceptance, did not get as far as guest code.
 
 use crate::audit::{AuditError, RefusingRoom};
+use crate::capability::HandError;
 use crate::durable::DurableError;
 use crate::inventory::InventoryError;
 use crate::policy::PolicyError;
@@ -46,6 +47,12 @@ pub enum RunError {
     /// The store.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// A hand cannot be made ready.
+    #[error(transparent)]
+    Hand(#[from] HandError),
+    /// No thread can be started.
+    #[error("no thread can be started to wait for D-Bus: {0}")]
+    Runtime(std::io::Error),
     /// The trail.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -57,7 +64,7 @@ pub enum RunError {
 impl From<SandboxError> for RunError {
     fn from(error: SandboxError) -> Self {
         match error {
-            SandboxError::Load(refusal) => Self::Load(refusal),
+            SandboxError::Refused(refusal) => Self::Load(refusal),
             other => Self::Sandbox(other),
         }
     }
@@ -72,7 +79,14 @@ impl RunError {
             Self::Policy(_) | Self::NoPermit { .. } => Some(RefusingRoom::Policy),
             Self::Load(_) | Self::Compile(_) | Self::Binding(_) => Some(RefusingRoom::Load),
             Self::Registry(RegistryError::WrongBytes { .. }) => Some(RefusingRoom::Registry),
-            Self::Inventory(_) | Self::File(_) | Self::Request(_) | Self::Sandbox(_) | Self::Registry(_) | Self::Audit(_) => None,
+            Self::Inventory(_)
+            | Self::File(_)
+            | Self::Request(_)
+            | Self::Sandbox(_)
+            | Self::Registry(_)
+            | Self::Hand(_)
+            | Self::Runtime(_)
+            | Self::Audit(_) => None,
         }
     }
 }

@@ -21,7 +21,7 @@ pub type Watcher = Box<dyn FnMut(&Call) + Send>;
 /// What a run acts with: the real parts, or the simulated ones of a plan.
 pub(super) struct Acting {
     pub(super) trail: Arc<Trail>,
-    pub(super) hands: Arc<dyn Hands>,
+    pub(super) hands: Arc<Hands>,
     pub(super) undo: Arc<UndoJournal>,
 }
 
@@ -33,7 +33,7 @@ pub(super) struct Acting {
 pub fn execute(
     site: &Site,
     trail: Arc<Trail>,
-    hands: Arc<dyn Hands>,
+    hands: Arc<Hands>,
     request: &Request,
     watcher: Watcher,
 ) -> Result<RunReport, RunError> {

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::audit::{MemoryLog, Reader, Trail};
-use crate::capability::SimulatedHands;
+use crate::capability::{Hands, SimulatedHands};
 use crate::gate::UndoJournal;
 
 use super::execute::{Acting, Watcher, run};
@@ -22,7 +22,7 @@ use super::{Request, RunError, RunReport, Site, actor};
 pub fn plan(site: &Site, request: &Request, fails: BTreeSet<u32>, watcher: Watcher) -> Result<RunReport, RunError> {
     let state = Reader::open(site.home.var())?.state()?;
     let trail = Arc::new(Trail::in_memory(MemoryLog::default(), state, actor(), Arc::clone(&site.clock)));
-    let hands = Arc::new(SimulatedHands::new(site.hands()?, fails));
+    let hands = Arc::new(Hands::simulated(SimulatedHands::new(site.hands()?, fails)));
     let undo = Arc::new(UndoJournal::of_a_plan(site.keyed_digest()));
     run(site, &Acting { trail, hands, undo }, request, watcher)
 }

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use crate::audit::{AuditOptions, Body, Trail};
-use crate::capability::{RealHands, ServiceTools};
+use crate::capability::{ClockHand, ProbeHand, RealHands, ServiceHand, ServiceTools};
 use crate::durable::Folder;
 use crate::gate::{KeyedDigest, Ledger, UndoJournal};
 use crate::inventory::{Configuration, Home};
@@ -39,6 +39,8 @@ pub struct Site {
     cache: CompiledCache,
     key: Arc<HostKey>,
     engine: OnceLock<Arc<Engine>>,
+    /// What D-Bus calls are awaited on.
+    runtime: tokio::runtime::Runtime,
     program: PathBuf,
 }
 
@@ -72,6 +74,9 @@ impl Site {
         let key = HostKey::load(&keys)?;
         let cache = CompiledCache::open(var.sub("cache")?, HostKey::load(&keys)?)?;
         let store = Store::open(var.sub("store")?)?;
+        // One thread: it only waits for the bus.
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime = runtime.map_err(RunError::Runtime)?;
         Ok(Self {
             home,
             configuration,
@@ -83,6 +88,7 @@ impl Site {
             cache,
             key: Arc::new(key),
             engine: OnceLock::new(),
+            runtime,
             program,
         })
     }
@@ -110,19 +116,18 @@ impl Site {
     /// The real hands, on the inventory.
     ///
     /// # Errors
-    /// When the folder of the keepers cannot be made.
+    /// When the folder of the keepers cannot be made, or no thread for the bus.
     pub fn hands(&self) -> Result<RealHands, RunError> {
-        let fault = |error: &dyn std::fmt::Display| RunError::Request(error.to_string());
-        // One thread: it only waits for the bus.
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.map_err(|error| fault(&error))?;
         let tools = ServiceTools {
             folder: self.home.var().join("state/keeper"),
             bus: self.configuration.systemd.bus.clone(),
             keeper: self.program.clone(),
-            runtime: runtime.handle().clone(),
+            runtime: self.runtime.handle().clone(),
         };
-        RealHands::new(&self.configuration.inventory, &tools, runtime, Arc::clone(&self.clock)).map_err(|error| fault(&error))
+        let inventory = &self.configuration.inventory;
+        let services = Arc::new(ServiceHand::new(inventory, &tools)?);
+        let probes = Arc::new(ProbeHand::new(inventory, Arc::clone(&services)));
+        Ok(RealHands::new(services, probes, Arc::new(ClockHand::new(Arc::clone(&self.clock)))))
     }
 
     /// Digests that nobody without the host's key can guess the content from.

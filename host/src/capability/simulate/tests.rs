@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::*;
 use crate::capability::service::{ServiceHand, ServiceTools};
-use crate::capability::{ProbeHand, RunHand};
+use crate::capability::{ClockHand, ProbeHand};
+use std::collections::BTreeSet;
 use crate::inventory::{Attempts, Check, CommandLine, Healed, Inventory, Look, Service, Supervisor};
 use crate::model::{ErrorCode, ManualClock, Timestamp, Verdict};
 
@@ -49,7 +50,7 @@ impl Bench {
         };
         let services = Arc::new(ServiceHand::new(&inventory, &tools).unwrap());
         let probes = Arc::new(ProbeHand::new(&inventory, Arc::clone(&services)));
-        let run = Arc::new(RunHand::new(Arc::new(ManualClock::at(Timestamp::from_millis(1_000)))));
+        let run = Arc::new(ClockHand::new(Arc::new(ManualClock::at(Timestamp::from_millis(1_000)))));
         Self { home, _runtime: runtime, real: RealHands::new(services, probes, run) }
     }
 }
@@ -84,7 +85,7 @@ fn check(hands: &SimulatedHands) -> (Verdict, bool) {
 #[test]
 fn a_plan_sees_what_it_assumed_and_the_world_sees_nothing() {
     let bench = Bench::new();
-    let hands = SimulatedHands::new(bench.real.clone(), None);
+    let hands = SimulatedHands::new(bench.real.clone(), BTreeSet::new());
     assert_eq!((state(&hands), check(&hands)), ((ServiceState::Stopped, false), (Verdict::Failed, false)));
     act(&hands, ServiceVerb::Restart).unwrap();
     assert_eq!((state(&hands), check(&hands)), ((ServiceState::Running, true), (Verdict::Healthy, true)));
@@ -98,7 +99,7 @@ fn a_plan_sees_what_it_assumed_and_the_world_sees_nothing() {
 
 #[test]
 fn the_effect_that_is_assumed_to_fail_fails_alone() {
-    let hands = SimulatedHands::new(Bench::new().real, Some(2));
+    let hands = SimulatedHands::new(Bench::new().real, BTreeSet::from([2]));
     act(&hands, ServiceVerb::Start).unwrap();
     let error = act(&hands, ServiceVerb::Stop).unwrap_err();
     assert!(error.code == ErrorCode::Failed && error.message.contains("fail:2"), "{error}");
@@ -110,7 +111,7 @@ fn the_effect_that_is_assumed_to_fail_fails_alone() {
 #[test]
 fn effects_and_reads_have_separate_doors() {
     let bench = Bench::new();
-    let simulated = SimulatedHands::new(bench.real.clone(), None);
+    let simulated = SimulatedHands::new(bench.real.clone(), BTreeSet::new());
     let hands: [&dyn Hand; 2] = [&bench.real, &simulated];
     for hand in hands {
         for verb in crate::model::Verb::ALL {
@@ -137,7 +138,7 @@ fn effects_and_reads_have_separate_doors() {
 
 #[test]
 fn a_plan_does_not_wait() {
-    let hands = SimulatedHands::new(Bench::new().real, None);
+    let hands = SimulatedHands::new(Bench::new().real, BTreeSet::new());
     let slept = hands.observe(&Action::Sleep { milliseconds: 4_000 }, soon());
     assert_eq!(slept, Outcome::Done { reply: Reply::Time { unix_ms: 5_000 } });
     assert_eq!(hands.observe(&Action::Now, soon()), slept);

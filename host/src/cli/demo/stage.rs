@@ -107,7 +107,7 @@ impl Stage {
         let hands = inside.site()?.hands()?;
         for (name, _) in self.ports {
             let name: Name = name.parse()?;
-            hands.by_person(ServiceVerb::Start, &name, Deadline::after(PATIENCE)).map_err(|error| Failure::other(error.to_string()))?;
+            hands.services().by_person(ServiceVerb::Start, &name, Deadline::after(PATIENCE)).map_err(|error| Failure::other(error.to_string()))?;
         }
         let deadline = Instant::now() + PATIENCE;
         for (name, _) in self.ports {
@@ -176,7 +176,7 @@ impl Stage {
         let hands = context.site()?.hands()?;
         for (name, _) in self.ports {
             let name: Name = name.parse()?;
-            hands.by_person(ServiceVerb::Stop, &name, Deadline::after(PATIENCE)).map_err(|error| Failure::other(error.to_string()))?;
+            hands.services().by_person(ServiceVerb::Stop, &name, Deadline::after(PATIENCE)).map_err(|error| Failure::other(error.to_string()))?;
         }
         self.root.close().map_err(|error| Failure::other(format!("the demo's folder cannot be removed: {error}")))
     }
