@@ -5,7 +5,7 @@
 //! process with limits of its own must be all that it costs.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use guardian::model::Limits;
@@ -65,16 +65,41 @@ fn a_compile_bomb_costs_one_confined_process() {
     assert!(begun.elapsed() < Duration::from_secs(2), "the walk itself took {:?}", begun.elapsed());
 
     let begun = Instant::now();
-    let child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "guests::bomb::confined", "--ignored", "--test-threads=1"])
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .unwrap();
+    let child = elsewhere("confined");
     // SIGXCPU, or SIGKILL if the kernel looked a moment later: it did not end by itself, in either way.
-    assert!(matches!(child.signal(), Some(24 | 9)), "it is no bomb: {child} after {:?}", begun.elapsed());
+    assert!(matches!(child.status.signal(), Some(24 | 9)), "it is no bomb: {child:?} after {:?}", begun.elapsed());
     assert!(begun.elapsed() < Duration::from_secs(30));
     good();
+}
+
+/// Runs one of the ignored tests below in a process of its own.
+fn elsewhere(test: &str) -> Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("guests::bomb::{test}"), "--ignored", "--test-threads=1"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// The deny twin's twin: with the same kind of limits, at their defaults, an ordinary guest compiles.
+#[test]
+fn an_ordinary_guest_compiles_under_the_default_limits() {
+    let child = elsewhere("ordinary");
+    // A name that fits no test would succeed too.
+    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"), "{child:?}");
+}
+
+#[test]
+#[ignore = "run by an_ordinary_guest_compiles_under_the_default_limits, in a process of its own"]
+fn ordinary() {
+    let limits = Limits::default();
+    let memory = limits.compile_mib << 20;
+    for (resource, most) in
+        [(Resource::As, memory), (Resource::Cpu, limits.compile_seconds), (Resource::Fsize, 0), (Resource::Nofile, 32)]
+    {
+        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) }).unwrap();
+    }
+    let _ = compile(&super::component(include_str!("good.wat")), &limits).unwrap();
 }
 
 /// The other process: a second of CPU, then the kernel ends it.

@@ -44,9 +44,10 @@ impl Engine {
     }
 
     /// Names everything that compiled code depends on: the version of wasmtime, the processor's features, the settings.
-    /// 64 hexadecimal digits; part of the key of the compiled cache. Code under another key is compiled again.
+    /// Part of the key of the compiled cache: code under another key is compiled again. Two settings that fell together by
+    /// chance would cost a refusal, not run wrong code: wasmtime checks them once more in the code itself.
     #[must_use]
-    pub fn engine_hash(&self) -> String {
+    pub fn engine_hash(&self) -> u64 {
         engine_hash(&self.wasm)
     }
 }
@@ -57,9 +58,9 @@ pub(super) fn compiler(limits: &Limits) -> Result<wasmtime::Engine, SandboxError
     wasmtime::Engine::new(&shared_config(limits)).map_err(SandboxError::Engine)
 }
 
-/// `Hash` feeds whatever hasher it is given; ours keeps the bytes, so that the key is a SHA-256 and not 64 bits that two
-/// configurations could share by chance.
-pub(super) fn engine_hash(engine: &wasmtime::Engine) -> String {
+/// `Hash` feeds whatever hasher it is given. Ours keeps the bytes and takes their SHA-256: the standard library's hasher
+/// may change with the compiler, and would then empty every cache without a reason.
+pub(super) fn engine_hash(engine: &wasmtime::Engine) -> u64 {
     struct Bytes(Vec<u8>);
     impl Hasher for Bytes {
         fn write(&mut self, bytes: &[u8]) {
@@ -71,7 +72,7 @@ pub(super) fn engine_hash(engine: &wasmtime::Engine) -> String {
     }
     let mut bytes = Bytes(Vec::new());
     engine.precompile_compatibility_hash().hash(&mut bytes);
-    Digest::of(&bytes.0).hex()
+    Digest::of(&bytes.0).as_bytes().iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte))
 }
 
 fn shared_config(limits: &Limits) -> Config {

@@ -106,7 +106,9 @@ impl HostSide {
 /// The time limit begins here. Every call of the guest arrives at `calls`, in order, one at a time.
 #[must_use]
 pub fn run(program: &Program, incident: &Incident, limits: &Limits, calls: Calls) -> GuestEnd {
-    let deadline = Instant::now() + limits.run_time();
+    let now = Instant::now();
+    // More seconds than the clock can count are a mistake in the configuration, and end the run at once.
+    let deadline = now.checked_add(limits.run_time()).unwrap_or(now);
     let engine = program.engine();
     let mut store = Store::new(&engine.wasm, HostSide { calls, budget: Budget::new(limits), deadline });
     store.limiter(|host| &mut host.budget);
