@@ -127,7 +127,12 @@ fn walk(places: &Places, origin: &str, mut at: Snapshot, claims: &mut [Claim]) -
             Ok(())
         })?;
         let is_last = index + 1 == rest.len();
-        torn_end = ending(&walk, end, is_last)?;
+        // What a claim covers was durable: it cannot be torn.
+        let covered = claims.iter().any(|claim| claim.size > walk.tree.size());
+        torn_end = match end {
+            End::Broken { offset, what } if covered || !is_last => return Err(damaged(offset, what)),
+            end => ending(&walk, end, is_last)?,
+        };
         at.offset = walk.offset;
         at.tree = walk.tree;
     }
@@ -138,7 +143,6 @@ fn walk(places: &Places, origin: &str, mut at: Snapshot, claims: &mut [Claim]) -
 fn ending(walk: &Walk, end: End, is_last: bool) -> Result<u64, AuditError> {
     let damaged = |offset: u64, what: String| AuditError::Damaged { path: walk.path().to_owned(), offset, what };
     match end {
-        End::Broken { offset, what } if !is_last => Err(damaged(offset, what)),
         End::Clean if !is_last => Ok(walk.offset),
         // A torn batch may have lost its first page, so zeros prove nothing until there is no room for a batch.
         End::Clean => match walk.tail(u64::try_from(LARGEST_BATCH).unwrap_or(u64::MAX))? {
