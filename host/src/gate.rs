@@ -28,8 +28,8 @@ use self::ledger::Reservation;
 use crate::audit::{AuditError, Body, IntentDraft, Trail};
 use crate::capability::{Deadline, Hands};
 use crate::model::{
-    Action, Clock, Denial, DenialCode, ErrorCode, GuestError, Incident, Limits, Outcome, PlaybookId, Reply, ResourceName,
-    RunId, escape_to,
+    Action, Clock, Denial, DenialCode, ErrorCode, GuestError, Incident, Limits, Outcome, PlaybookId, Reply,
+    ResourceName, RunId, escape_to,
 };
 use crate::policy::{Decision, Facts, Permit, PolicySet, Question, Used};
 
@@ -114,7 +114,8 @@ impl Gate {
         self.step = self.step.saturating_add(1);
         let step = self.step;
         let (verb, resource) = (action.verb(), escape_to(&action.resource_as_given(), SHOWN));
-        let arguments = action.arguments().into_iter().map(|(key, value)| format!("{key}={}", escape_to(&value, SHOWN)));
+        let arguments =
+            action.arguments().into_iter().map(|(key, value)| format!("{key}={}", escape_to(&value, SHOWN)));
         let arguments = arguments.collect::<Vec<_>>().join(" ");
         let ended = self.pass(action);
         let call = Call {
@@ -159,7 +160,8 @@ impl Gate {
         let now = self.parts.clock.now();
         let verb = action.verb();
         let ask = |open: u64| {
-            let used = self.parts.trail.state(|state| state.used(&self.playbook, verb.id(), &resource.to_string(), now));
+            let used =
+                self.parts.trail.state(|state| state.used(&self.playbook, verb.id(), &resource.to_string(), now));
             let facts = Facts {
                 now,
                 kind: self.incident.kind.clone(),
@@ -225,7 +227,8 @@ impl Gate {
             return Ended { record: None, undo: None, passage: Passage::NotRecorded { message }, answer };
         }
         self.note(|transcript| transcript.trail_lost = Some(message.clone()));
-        let told = GuestError::new(ErrorCode::AuditUnavailable, "the audit trail cannot take records; nothing was done");
+        let told =
+            GuestError::new(ErrorCode::AuditUnavailable, "the audit trail cannot take records; nothing was done");
         Ended { record: None, undo: None, passage: Passage::NotRecorded { message }, answer: Err(Halt::Guest(told)) }
     }
 
@@ -323,9 +326,7 @@ impl Gate {
         let answer = outcome.into_reply();
         let passage = match &answer {
             Ok(reply) => Passage::Done { policies, seen: seen(reply) },
-            Err(error) => {
-                Passage::Failed { policies, code: error.code, message: escape_to(&error.message, SHOWN) }
-            }
+            Err(error) => Passage::Failed { policies, code: error.code, message: escape_to(&error.message, SHOWN) },
         };
         Ended { record: Some(record), undo, passage, answer: answer.map_err(Halt::Guest) }
     }

@@ -24,12 +24,15 @@ const DAY_MS: u64 = 24 * HOUR_MS;
 /// How far a playbook has come.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HighWater {
-    /// The release that counts now.
+    /// The highest release that was ever accepted.
     pub release: u64,
     /// Its digest.
     pub component: Digest,
-    /// Every release that was ever accepted, by its digest.
-    pub accepted: BTreeMap<Digest, u64>,
+    /// What the operator went back to, on record, and has not gone forward from since.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub went_back: Option<Digest>,
+    /// Every release that was ever accepted, with its digest.
+    pub accepted: BTreeMap<u64, Digest>,
 }
 
 /// How often something was done lately, as policies see it.
@@ -183,11 +186,11 @@ impl State {
                 self.store(*change, playbook, *release, *component)
             }
             Body::Successor { last_seen, .. } => self.last_seen = self.last_seen.max(last_seen.millis()),
-            Body::HighWater { playbook, release, component, accepted } => {
+            Body::HighWater { playbook, release, component, went_back, accepted } => {
                 self.store(StoreChange::Added, playbook, *release, *component);
                 if let Some(mark) = self.high_water.get_mut(playbook) {
-                    mark.accepted.extend(accepted.iter().map(|digest| (*digest, 0)));
-                    mark.accepted.insert(*component, *release);
+                    mark.accepted.extend(accepted.iter().copied());
+                    mark.went_back = *went_back;
                 }
             }
             Body::RunStart { playbook, release, incident, .. } => {
@@ -226,10 +229,12 @@ impl State {
         match change {
             StoreChange::Removed => {}
             StoreChange::Added | StoreChange::RolledBack => {
-                let fresh = || HighWater { release, component, accepted: BTreeMap::new() };
+                let fresh = || HighWater { release, component, went_back: None, accepted: BTreeMap::new() };
                 let mark = self.high_water.entry(playbook.clone()).or_insert_with(fresh);
-                mark.accepted.insert(component, release);
-                if change == StoreChange::RolledBack || release >= mark.release {
+                mark.accepted.insert(release, component);
+                // Going back does not lower the mark: what lies between was superseded and stays so.
+                mark.went_back = (change == StoreChange::RolledBack).then_some(component);
+                if release >= mark.release {
                     mark.release = release;
                     mark.component = component;
                 }

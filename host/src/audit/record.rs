@@ -200,7 +200,14 @@ pub enum Body {
         kept: String,
     },
     /// After a successor: the releases that the old trail had accepted, so that nothing older comes in.
-    HighWater { playbook: PlaybookId, release: u64, component: Digest, accepted: Vec<Digest> },
+    HighWater {
+        playbook: PlaybookId,
+        release: u64,
+        component: Digest,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        went_back: Option<Digest>,
+        accepted: Vec<(u64, Digest)>,
+    },
     /// A type that this version does not know, as it stands.
     #[serde(skip)]
     Other { kind: String, fields: serde_json::Map<String, serde_json::Value> },

@@ -115,9 +115,14 @@ fn succeed(
     };
     let trail = Trail::create_locked(options, places, lock, actor, clock, Some(first))?;
     for (playbook, mark) in salvaged.state.playbooks() {
-        let accepted = mark.accepted.keys().copied().collect();
+        let accepted = mark.accepted.iter().map(|(release, digest)| (*release, *digest)).collect();
+        let went_back = mark.went_back;
         let (release, component) = (mark.release, mark.component);
-        trail.append(None, None, Body::HighWater { playbook: playbook.clone(), release, component, accepted })?;
+        trail.append(
+            None,
+            None,
+            Body::HighWater { playbook: playbook.clone(), release, component, went_back, accepted },
+        )?;
     }
     trail.flush()?;
     trail.publish()?;

@@ -55,7 +55,10 @@ fn show(context: &Context, seq: u64) -> Result<Exit, Failure> {
     let shown = reader(context)?.show(seq)?;
     let screen = &context.screen;
     if screen.json() {
-        screen.document("audit-record", &json!({ "record": shown.record, "segment": shown.segment, "offset": shown.offset }))?;
+        screen.document(
+            "audit-record",
+            &json!({ "record": shown.record, "segment": shown.segment, "offset": shown.offset }),
+        )?;
         return Ok(Exit::Ok);
     }
     screen.say(&line(screen, &shown.record));
@@ -90,10 +93,13 @@ fn verify(context: &Context) -> Result<Exit, Failure> {
     let verified = reader(context)?.verify()?;
     let screen = &context.screen;
     if screen.json() {
-        screen.document("audit-verify", &json!({
-            "ok": true, "segments": verified.segments, "records": verified.records, "batches": verified.batches,
-            "root": verified.root, "signed": verified.signed, "unfinished_bytes": verified.unfinished_bytes,
-        }))?;
+        screen.document(
+            "audit-verify",
+            &json!({
+                "ok": true, "segments": verified.segments, "records": verified.records, "batches": verified.batches,
+                "root": verified.root, "signed": verified.signed, "unfinished_bytes": verified.unfinished_bytes,
+            }),
+        )?;
         return Ok(Exit::Ok);
     }
     screen.say(&format!(
@@ -106,7 +112,10 @@ fn verify(context: &Context) -> Result<Exit, Failure> {
     ));
     screen.say(&format!("  root {}", verified.root));
     if verified.unfinished_bytes > 0 {
-        screen.say(&format!("  {} bytes at the end are no whole batch: being written now, or torn by a crash", verified.unfinished_bytes));
+        screen.say(&format!(
+            "  {} bytes at the end are no whole batch: being written now, or torn by a crash",
+            verified.unfinished_bytes
+        ));
     }
     Ok(Exit::Ok)
 }
@@ -115,7 +124,7 @@ fn succeed(context: &Context, kind: SuccessorKind, reason: &str) -> Result<Exit,
     let configuration = Configuration::load(&context.home.open_etc()?)?;
     let options = audit_options(&context.home, &configuration);
     let clock = std::sync::Arc::clone(&context.clock);
-    let trail = match kind {
+    let (trail, old) = match kind {
         SuccessorKind::Recover => Trail::recover(&options, reason, actor(), clock)?,
         SuccessorKind::Fork => Trail::fork(&options, reason, actor(), clock)?,
     };
@@ -123,10 +132,17 @@ fn succeed(context: &Context, kind: SuccessorKind, reason: &str) -> Result<Exit,
     let first = reader(context)?.show(0)?;
     let screen = &context.screen;
     if screen.json() {
-        screen.document("audit-successor", &json!({ "record": first.record }))?;
+        screen.document("audit-successor", &json!({
+            "record": first.record, "kept": old.kept, "readable": old.readable, "lost": old.lost, "high_water_marks": old.marks,
+        }))?;
     } else {
         screen.say(&format!("{} a new trail; its first record names the old one", screen.paint(Tone::Good, "began")));
         screen.say(&line(screen, &first.record));
+        screen.say(&format!("  the old files lie in {}", old.kept.display()));
+        screen.say(&format!(
+            "  {} of its records can be read, {} cannot; {} high-water marks were taken over",
+            old.readable, old.lost, old.marks
+        ));
     }
     Ok(Exit::Ok)
 }
@@ -158,21 +174,34 @@ fn what(body: &Body) -> String {
     match body {
         Body::Boot { version, host } => format!("guardian {} on {}", show(version), show(host)),
         Body::Recovery { truncated_bytes, in_doubt } => {
-            format!("after a crash: {truncated_bytes} bytes of an unfinished batch cut off, {} intents in doubt", in_doubt.len())
+            format!(
+                "after a crash: {truncated_bytes} bytes of an unfinished batch cut off, {} intents in doubt",
+                in_doubt.len()
+            )
         }
         Body::Policy { policies, digest } => format!("{policies} policies, {}", digest.short()),
         Body::Store { change, playbook, release, component, signers, .. } => {
             let signers: Vec<String> = signers.iter().map(|label| show(label)).collect();
-            format!("{change:?} {playbook} release {release} ({}) signed by {}", component.short(), signers.join(", ")).to_lowercase()
+            format!("{change:?} {playbook} release {release} ({}) signed by {}", component.short(), signers.join(", "))
+                .to_lowercase()
         }
         Body::Refused { playbook, reason, count, .. } => {
-            format!("{}{} (x{count})", playbook.as_ref().map_or_else(String::new, |id| format!("{}: ", show(id))), show(reason))
+            format!(
+                "{}{} (x{count})",
+                playbook.as_ref().map_or_else(String::new, |id| format!("{}: ", show(id))),
+                show(reason)
+            )
         }
         Body::RunStart { playbook, release, incident, .. } => {
-            format!("{playbook} release {release} for {} on {}, severity {}", incident.kind, incident.target, incident.severity)
+            format!(
+                "{playbook} release {release} for {} on {}, severity {}",
+                incident.kind, incident.target, incident.severity
+            )
         }
         Body::Intent { action, policies, undo, .. } => {
-            let undo = undo.as_ref().map_or_else(String::new, |undo| format!(", undo {} at {}", show(&undo.kind), show(&undo.reference)));
+            let undo = undo
+                .as_ref()
+                .map_or_else(String::new, |undo| format!(", undo {} at {}", show(&undo.kind), show(&undo.reference)));
             format!("{} {} [{}]{undo}", action.verb(), show(&action.resource_as_given()), policies.join(", "))
         }
         Body::Read { action, policies, .. } => {
@@ -193,7 +222,9 @@ fn what(body: &Body) -> String {
             format!("{resource} {} {} ({successes} of {needed})", reading.verdict.word(), show(&reading.seen))
         }
         Body::RunEnd { state, reason, millis, .. } => format!("{} after {millis} ms: {}", state.word(), show(reason)),
-        Body::Successor { reason, lost, .. } => format!("follows another trail: {} ({lost} records lost)", show(reason)),
+        Body::Successor { reason, lost, .. } => {
+            format!("follows another trail: {} ({lost} records lost)", show(reason))
+        }
         other => serde_json::to_value(other).map_or_else(|_| String::new(), |value| show(&value.to_string())),
     }
 }

@@ -72,5 +72,5 @@ pub(super) fn compile_worker(limits: &str) -> ExitCode {
         eprintln!("{error}");
         return Exit::Other.into();
     }
-    crate::sandbox::compile_worker(&limits)
+    crate::sandbox::compile_worker()
 }

@@ -77,13 +77,19 @@ fn heal(context: &Context, stage: &Stage) -> Result<Vec<Proof>, Failure> {
     screen.say(&format!("  service.{FRONT} answers over HTTP, from process {before}"));
     stage.kill(before)?;
     let dead = stage.answers(FRONT).is_none();
-    screen.say(&format!("  process {before} was killed with SIGKILL; service.{FRONT} {}", if dead { "no longer answers" } else { "still answers" }));
+    screen.say(&format!(
+        "  process {before} was killed with SIGKILL; service.{FRONT} {}",
+        if dead { "no longer answers" } else { "still answers" }
+    ));
     let report = run_one(context, stage, "guardian/service_crashed", "service_crashed", FRONT, &[])?;
     let after = stage.pid_of(FRONT)?;
     screen.say(&format!("  service.{FRONT} answers again, from process {after}"));
     Ok(vec![
         Proof { what: "a killed service was seen dead, from outside", holds: dead },
-        Proof { what: "the signed playbook healed it, and its own check says so", holds: report.state == RunState::Healed && after != before },
+        Proof {
+            what: "the signed playbook healed it, and its own check says so",
+            holds: report.state == RunState::Healed && after != before,
+        },
     ])
 }
 
@@ -99,9 +105,18 @@ fn resist(context: &Context, stage: &Stage) -> Result<Vec<Proof>, Failure> {
     Ok(vec![
         Proof {
             what: "a call without a permit was denied, recorded, and had no effect",
-            holds: reach.transcript.denied > 0 && untouched && reach.transcript.calls.iter().all(|call| !call.class.is_effect() || matches!(call.passage, crate::gate::Passage::Denied { .. })),
+            holds: reach.transcript.denied > 0
+                && untouched
+                && reach
+                    .transcript
+                    .calls
+                    .iter()
+                    .all(|call| !call.class.is_effect() || matches!(call.passage, crate::gate::Passage::Denied { .. })),
         },
-        Proof { what: "an endless loop was ended by the time limit, and the host lived", holds: endless.limit.is_some() && endless.state == RunState::NotHealed },
+        Proof {
+            what: "an endless loop was ended by the time limit, and the host lived",
+            holds: endless.limit.is_some() && endless.state == RunState::NotHealed,
+        },
     ])
 }
 
@@ -114,7 +129,11 @@ fn refuse(context: &Context, stage: &Stage) -> Result<Vec<Proof>, Failure> {
         ("an unsigned copy was refused", stage.unsigned_copy()?),
     ] {
         let refused = add_fails(context, stage, &file)?;
-        screen.say(&format!("  {} {}", screen.paint(Tone::Bad, "refused"), refused.as_deref().unwrap_or("NOTHING: it was taken in")));
+        screen.say(&format!(
+            "  {} {}",
+            screen.paint(Tone::Bad, "refused"),
+            refused.as_deref().unwrap_or("NOTHING: it was taken in")
+        ));
         proofs.push(Proof { what, holds: refused.is_some() });
     }
     Ok(proofs)
@@ -137,10 +156,20 @@ fn trail(context: &Context, stage: &Stage) -> Result<Proof, Failure> {
         "  {} records, {} batch roots derived anew, the signed checkpoint covers {}",
         verified.records, verified.batches, verified.signed
     ));
-    Ok(Proof { what: "every record of the audit trail verifies against the signed checkpoint", holds: verified.signed > 0 })
+    Ok(Proof {
+        what: "every record of the audit trail verifies against the signed checkpoint",
+        holds: verified.signed > 0,
+    })
 }
 
-fn run_one(context: &Context, stage: &Stage, playbook: &str, kind: &str, target: &str, labels: &[String]) -> Result<RunReport, Failure> {
+fn run_one(
+    context: &Context,
+    stage: &Stage,
+    playbook: &str,
+    kind: &str,
+    target: &str,
+    labels: &[String],
+) -> Result<RunReport, Failure> {
     let site = context.within(stage.root()).site()?;
     let request = Request::new(&site.configuration.inventory, playbook, kind, &format!("service.{target}"), 8, labels)?;
     let report = run::one(&site, &request, &context.screen)?;

@@ -39,7 +39,10 @@ pub(super) fn make(context: &Context, configuration: &str) -> Result<(), Failure
     let settings = Configuration::parse(&home.etc().join("guardian.toml"), configuration)?;
     let etc = Folder::make(home.etc())?;
     if etc.dir().exists("guardian.toml") {
-        return Err(Failure::usage(format!("there is a home at `{}` already; nothing was changed", etc.path().display())));
+        return Err(Failure::usage(format!(
+            "there is a home at `{}` already; nothing was changed",
+            etc.path().display()
+        )));
     }
     etc.make_sub("guardian.d")?;
     etc.make_sub("trust")?;

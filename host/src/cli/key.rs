@@ -18,7 +18,10 @@ pub(super) fn execute(context: &Context, command: KeyCommand) -> Result<Exit, Fa
     folder.replace_with_mode(&format!("{name}.pub"), format!("{public}\n").as_bytes(), 0o644)?;
     let screen = &context.screen;
     if screen.json() {
-        screen.document("key", &json!({ "private": file, "public": public.to_string(), "id": public.id().to_string() }))?;
+        screen.document(
+            "key",
+            &json!({ "private": file, "public": public.to_string(), "id": public.id().to_string() }),
+        )?;
     } else {
         screen.say(&format!("made {} (keep it secret) and {}.pub", file.display(), file.display()));
         screen.say(&public.to_string());

@@ -49,8 +49,7 @@ const fn exit(state: RunState) -> Exit {
 }
 
 fn read_assumption(text: &str) -> Result<u32, Failure> {
-    text.strip_prefix("fail:")
-        .and_then(|number| number.parse().ok())
-        .filter(|number| *number > 0)
-        .ok_or_else(|| Failure::usage(format!("--assume takes fail:N with N from 1, not `{}`", crate::model::escape_to(text, 40))))
+    text.strip_prefix("fail:").and_then(|number| number.parse().ok()).filter(|number| *number > 0).ok_or_else(|| {
+        Failure::usage(format!("--assume takes fail:N with N from 1, not `{}`", crate::model::escape_to(text, 40)))
+    })
 }

@@ -44,10 +44,11 @@ fn build_one(context: &Context, dir: &Path, out: Option<&Path>) -> Result<Exit, 
     let screen = &context.screen;
     if screen.json() {
         let imports: Vec<&str> = built.interfaces.iter().map(|interface| interface.word()).collect();
-        screen.document("playbook-build", &json!({ "file": built.file, "digest": built.digest, "imports": imports }))?;
+        screen
+            .document("playbook-build", &json!({ "file": built.path, "digest": built.digest, "imports": imports }))?;
         return Ok(Exit::Ok);
     }
-    screen.say(&format!("{} {}", screen.paint(Tone::Good, "built"), built.file.display()));
+    screen.say(&format!("{} {}", screen.paint(Tone::Good, "built"), built.path.display()));
     screen.say(&format!("  digest   {}", built.digest));
     permissions(context, &built.manifest, &built.interfaces);
     Ok(Exit::Ok)
@@ -56,7 +57,12 @@ fn build_one(context: &Context, dir: &Path, out: Option<&Path>) -> Result<Exit, 
 /// What it asks for, in words.
 fn permissions(context: &Context, manifest: &Manifest, interfaces: &std::collections::BTreeSet<Interface>) {
     let screen = &context.screen;
-    screen.say(&format!("  playbook {} {} (release {})", manifest.id(), escape_to(&manifest.version, SHOWN), manifest.release));
+    screen.say(&format!(
+        "  playbook {} {} (release {})",
+        manifest.id(),
+        escape_to(&manifest.version, SHOWN),
+        manifest.release
+    ));
     screen.say(&format!("  says     {}", escape_to(&manifest.description, SHOWN)));
     screen.say("  asks to");
     for interface in interfaces {
@@ -106,9 +112,17 @@ fn sign(context: &Context, file: &Path, key: &Path, days: u32) -> Result<Exit, F
     folder.replace_with_mode(&format!("{name}.dsse.json"), &signed, 0o644)?;
     let screen = &context.screen;
     if screen.json() {
-        screen.document("playbook-sign", &json!({ "file": format!("{}.dsse.json", file.display()), "key": key.public().id().to_string() }))?;
+        screen.document(
+            "playbook-sign",
+            &json!({ "file": format!("{}.dsse.json", file.display()), "key": key.public().id().to_string() }),
+        )?;
     } else {
-        screen.say(&format!("{} {} with key {}", screen.paint(Tone::Good, "signed"), file.display(), key.public().id().short()));
+        screen.say(&format!(
+            "{} {} with key {}",
+            screen.paint(Tone::Good, "signed"),
+            file.display(),
+            key.public().id().short()
+        ));
     }
     Ok(Exit::Ok)
 }
@@ -158,7 +172,11 @@ fn inspect(context: &Context, file: &Path) -> Result<Exit, Failure> {
         Some(envelope) => {
             let fits = if envelope.fits { "about these bytes" } else { "about OTHER bytes or another manifest" };
             let hints: Vec<String> = envelope.hints.iter().map(|hint| escape_to(hint, 16)).collect();
-            screen.say(&format!("  signed   by someone who says {} ({fits}), until {}", hints.join(", "), envelope.validity.not_after));
+            screen.say(&format!(
+                "  signed   by someone who says {} ({fits}), until {}",
+                hints.join(", "),
+                envelope.validity.not_after
+            ));
         }
     }
     Ok(Exit::Ok)
@@ -188,8 +206,7 @@ fn add(context: &Context, file: &Path, rollback: bool) -> Result<Exit, Failure> 
         accepted.record
     ));
     let granted = site.policy.grants(&accepted.playbook);
-    let missing: Vec<&str> =
-        accepted.interfaces.difference(&granted).map(|interface| interface.word()).collect();
+    let missing: Vec<&str> = accepted.interfaces.difference(&granted).map(|interface| interface.word()).collect();
     if !missing.is_empty() {
         screen.say(&format!(
             "  the policy grants it nothing of {} yet, so it would be refused; write a permit under {}",

@@ -46,7 +46,10 @@ fn check(context: &Context) -> Result<Exit, Failure> {
         Err(RunError::Policy(error)) => {
             if screen.json() {
                 let findings: Vec<_> = error.findings().iter().map(ToString::to_string).collect();
-                screen.document("policy-check", &json!({ "ok": false, "findings": findings, "error": error.to_string() }))?;
+                screen.document(
+                    "policy-check",
+                    &json!({ "ok": false, "findings": findings, "error": error.to_string() }),
+                )?;
             } else {
                 screen.line(&error.render());
             }
@@ -55,9 +58,17 @@ fn check(context: &Context) -> Result<Exit, Failure> {
         Err(error) => return Err(error.into()),
     };
     if screen.json() {
-        screen.document("policy-check", &json!({ "ok": true, "policies": site.policy.len(), "digest": site.policy.digest() }))?;
+        screen.document(
+            "policy-check",
+            &json!({ "ok": true, "policies": site.policy.len(), "digest": site.policy.digest() }),
+        )?;
     } else {
-        screen.say(&format!("{} {} policies, {}", screen.paint(Tone::Good, "ok"), site.policy.len(), site.policy.digest()));
+        screen.say(&format!(
+            "{} {} policies, {}",
+            screen.paint(Tone::Good, "ok"),
+            site.policy.len(),
+            site.policy.digest()
+        ));
     }
     Ok(Exit::Ok)
 }

@@ -16,7 +16,8 @@ use super::story;
 pub(super) fn run(context: &Context, given: &RunArguments) -> Result<Exit, Failure> {
     let mut site = context.site()?;
     if let Some(wait) = &given.wait {
-        site.configuration.audit.wait = parse_duration(wait).map_err(|problem| Failure::usage(format!("--wait: {problem}")))?;
+        site.configuration.audit.wait =
+            parse_duration(wait).map_err(|problem| Failure::usage(format!("--wait: {problem}")))?;
     }
     let request = request(&site, &given.incident)?;
     let report = one(&site, &request, &context.screen)?;

@@ -32,7 +32,11 @@ pub(super) fn status(context: &Context) -> Result<Exit, Failure> {
         .map(|name| {
             let resource = ResourceName::service(name);
             let reading = hands.check(&resource, Deadline::after(PATIENCE));
-            (resource, real.services().status(name, Deadline::after(PATIENCE)).map_err(HandError::into_guest_error), reading)
+            (
+                resource,
+                real.services().status(name, Deadline::after(PATIENCE)).map_err(HandError::into_guest_error),
+                reading,
+            )
         })
         .collect();
     let in_doubt: Vec<u64> = state.open_intents().keys().copied().collect();
@@ -81,7 +85,13 @@ pub(super) fn status(context: &Context) -> Result<Exit, Failure> {
         .iter()
         .map(|run| {
             let tone = if run.state == RunState::Healed { Tone::Good } else { Tone::Bad };
-            vec![run.id.to_string(), run.started.to_string(), run.playbook.to_string(), run.target.to_string(), screen.paint(tone, run.state.word())]
+            vec![
+                run.id.to_string(),
+                run.started.to_string(),
+                run.playbook.to_string(),
+                run.target.to_string(),
+                screen.paint(tone, run.state.word()),
+            ]
         })
         .collect();
     if !rows.is_empty() {

@@ -58,7 +58,12 @@ pub(super) fn end(screen: &Screen, report: &RunReport) {
     }
     if let Some(check) = &report.check {
         let assumed = if check.assumed { ", assumed" } else { "" };
-        screen.say(&format!("  the check of {} says: {} ({}{assumed})", report.target, check.verdict.word(), escape_to(&check.seen, SHOWN)));
+        screen.say(&format!(
+            "  the check of {} says: {} ({}{assumed})",
+            report.target,
+            check.verdict.word(),
+            escape_to(&check.seen, SHOWN)
+        ));
     }
     for note in &report.notes {
         screen.say(&format!("  {} {note}", screen.paint(Tone::Warn, "note:")));

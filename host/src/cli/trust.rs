@@ -25,11 +25,13 @@ pub(super) fn execute(context: &Context, command: TrustCommand) -> Result<Exit, 
         TrustCommand::Add { key, publisher, threshold, label } => {
             let publisher: Name = publisher.parse()?;
             let key = read_key(&key)?;
-            let label = label.map_or_else(|| key.id().short(), |label| label).parse()?;
+            let label = label.map(|label| label.parse()).transpose()?;
             let mut store = TrustStore::load(&folder)?;
-            store.add(&publisher, &label, key.clone(), threshold)?;
+            let label = store.add(&publisher, label, key.clone(), threshold)?;
             record(context, &mut store, &folder, TrustChange::Added, Some(&publisher), Some(key.id().to_string()))?;
-            context.screen.say(&format!("{} `{label}` to sign for `{publisher}`", context.screen.paint(Tone::Good, "trusted")));
+            context
+                .screen
+                .say(&format!("{} `{label}` to sign for `{publisher}`", context.screen.paint(Tone::Good, "trusted")));
             Ok(Exit::Ok)
         }
         TrustCommand::Remove { publisher, key } => {
@@ -39,13 +41,21 @@ pub(super) fn execute(context: &Context, command: TrustCommand) -> Result<Exit, 
             store.remove(&publisher, label.as_ref())?;
             let removed = label.as_ref().map(ToString::to_string);
             record(context, &mut store, &folder, TrustChange::Removed, Some(&publisher), removed)?;
-            context.screen.say(&format!("`{publisher}` is no longer trusted with {}", label.map_or("any key".to_owned(), |label| format!("`{label}`"))));
+            context.screen.say(&format!(
+                "`{publisher}` is no longer trusted with {}",
+                label.map_or("any key".to_owned(), |label| format!("`{label}`"))
+            ));
             Ok(Exit::Ok)
         }
         TrustCommand::ResetClock { reason } => {
             let store = TrustStore::load(&folder)?;
             let trail = open_trail(context)?;
-            let body = Body::Trust { change: TrustChange::ClockReset, publisher: None, key: Some(escape(&reason)), digest: store.digest() };
+            let body = Body::Trust {
+                change: TrustChange::ClockReset,
+                publisher: None,
+                key: Some(escape(&reason)),
+                digest: store.digest(),
+            };
             trail.append_durable(None, body)?;
             trail.close()?;
             context.screen.say("the machine's clock counts as right again; the reason stands on the trail");
@@ -84,7 +94,9 @@ fn record(
     store.save(folder)?;
     trail.close()?;
     if context.screen.json() {
-        context.screen.document("trust", &json!({ "change": change, "publisher": publisher, "digest": store.digest() }))?;
+        context
+            .screen
+            .document("trust", &json!({ "change": change, "publisher": publisher, "digest": store.digest() }))?;
     }
     Ok(())
 }
@@ -95,8 +107,12 @@ fn list(context: &Context, folder: &Folder) -> Result<Exit, Failure> {
     let rows: Vec<Vec<String>> = store
         .list()
         .flat_map(|(name, publisher)| {
-            let threshold = format!("{} of {}", publisher.threshold(), publisher.keys().count());
-            publisher.keys().map(move |(label, key)| vec![name.to_string(), threshold.clone(), label.to_string(), key.to_string()]).collect::<Vec<_>>()
+            let threshold = format!("{} of {}", publisher.threshold, publisher.keys.len());
+            publisher
+                .keys
+                .iter()
+                .map(move |(label, key)| vec![name.to_string(), threshold.clone(), label.to_string(), key.to_string()])
+                .collect::<Vec<_>>()
         })
         .collect();
     if screen.json() {
@@ -106,7 +122,10 @@ fn list(context: &Context, folder: &Folder) -> Result<Exit, Failure> {
             .collect();
         screen.document("trust-list", &json!({ "publishers": items, "digest": store.digest() }))?;
     } else if rows.is_empty() {
-        screen.say(&format!("no publisher is trusted; add one with `guardian{} trust add KEY --publisher NAME`", context.home.flag()));
+        screen.say(&format!(
+            "no publisher is trusted; add one with `guardian{} trust add KEY --publisher NAME`",
+            context.home.flag()
+        ));
     } else {
         screen.table(&["PUBLISHER", "SIGNATURES", "LABEL", "KEY"], &rows);
     }

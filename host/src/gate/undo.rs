@@ -41,7 +41,13 @@ impl UndoJournal {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn keep(&self, run: &RunId, step: u32, kind: &str, material: &[u8]) -> Result<UndoReference, DurableError> {
+    pub(super) fn keep(
+        &self,
+        run: &RunId,
+        step: u32,
+        kind: &str,
+        material: &[u8],
+    ) -> Result<UndoReference, DurableError> {
         if let Some(folder) = &self.folder {
             folder.make_sub(run.as_str())?.create(&step.to_string(), material)?;
         }

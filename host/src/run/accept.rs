@@ -50,7 +50,8 @@ pub fn verify(
         seen.went_back |= rollback;
         seen
     };
-    let terms = Terms { trust: &site.trust, history: &history, clock: &*site.clock, limits: &site.configuration.limits };
+    let terms =
+        Terms { trust: &site.trust, history: &history, clock: &*site.clock, limits: &site.configuration.limits };
     let verified = trust::verify(component, envelope, &terms)?;
     let report = sandbox::walk(verified.bytes(), &Interface::ALL.into(), &site.configuration.limits)?;
     report.matches(verified.manifest())?;

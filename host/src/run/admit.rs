@@ -66,10 +66,15 @@ impl Admitted {
 pub fn admit(site: &Site, state: &State, request: &Request) -> Result<Admitted, RunError> {
     let (component, envelope) = site.store.load(&request.playbook)?;
     let history = |id: &PlaybookId, digest: &Digest| seen(state, id, digest);
-    let terms = Terms { trust: &site.trust, history: &history, clock: &*site.clock, limits: &site.configuration.limits };
+    let terms =
+        Terms { trust: &site.trust, history: &history, clock: &*site.clock, limits: &site.configuration.limits };
     let verified = trust::verify(component, &envelope, &terms)?;
     if verified.id() != request.playbook {
-        return Err(RunError::Request(format!("the store has `{}` where `{}` should be", verified.id(), request.playbook)));
+        return Err(RunError::Request(format!(
+            "the store has `{}` where `{}` should be",
+            verified.id(),
+            request.playbook
+        )));
     }
     let granted = site.policy.grants(&request.playbook);
     if granted.is_empty() {
@@ -87,51 +92,9 @@ pub fn admit(site: &Site, state: &State, request: &Request) -> Result<Admitted, 
 /// What the trail knows of these bytes.
 pub(super) fn seen(state: &State, id: &PlaybookId, digest: &Digest) -> Seen {
     let mark = state.high_water(id);
-    let accepted = mark.map(|mark| mark.accepted.iter().map(|(digest, release)| (*release, *digest)).collect());
     Seen {
-        accepted: accepted.unwrap_or_default(),
+        accepted: mark.map(|mark| mark.accepted.clone()).unwrap_or_default(),
         went_back: mark.is_some_and(|mark| mark.went_back == Some(*digest)),
-        last_seen: Some(state.last_seen()),
-    }
-}
-
-fn notes(&self) -> &[String] {
-        &self.notes
-    }
-}
-
-/// Admits the playbook of a request, or says why not.
-///
-/// # Errors
-/// The room that refused.
-pub fn admit(site: &Site, state: &State, request: &Request) -> Result<Admitted, RunError> {
-    let (component, envelope) = site.store.load(&request.playbook)?;
-    let history = |id: &PlaybookId, digest: &Digest| seen(state, id, digest);
-    let terms = Terms { trust: &site.trust, history: &history, clock: &*site.clock, limits: &site.configuration.limits };
-    let verified = trust::verify(component, &envelope, &terms)?;
-    if verified.id() != request.playbook {
-        return Err(RunError::Request(format!("the store has `{}` where `{}` should be", verified.id(), request.playbook)));
-    }
-    let granted = site.policy.grants(&request.playbook);
-    if granted.is_empty() {
-        let folder = site.home.etc().join("policy/permits").display().to_string();
-        return Err(RunError::NoPermit { playbook: request.playbook.to_string(), folder });
-    }
-    // INVARIANT 2: the link fence, before anything is compiled or spent.
-    let report = sandbox::walk(verified.bytes(), &granted, &site.configuration.limits)?;
-    report.matches(verified.manifest())?;
-    let bindings = bind(&site.configuration, verified.manifest(), request)?;
-    let notes = notes(&verified, request);
-    Ok(Admitted { verified, granted: report.interfaces, bindings, notes })
-}
-
-/// What the trail knows of these bytes.
-pub(super) fn seen(state: &State, id: &PlaybookId, digest: &crate::model::Digest) -> Seen {
-    let mark = state.high_water(id);
-    Seen {
-        high_water: mark.map(|mark| HighWater { release: mark.release, digest: mark.component }),
-        accepted: mark.is_some_and(|mark| mark.accepted.contains_key(digest)),
-        went_back: state.went_back(id) == Some(*digest),
         last_seen: Some(state.last_seen()),
     }
 }
@@ -156,7 +119,11 @@ fn notes(verified: &VerifiedPlaybook, request: &Request) -> Vec<String> {
 }
 
 /// Binds every role and parameter of the manifest; what the operator bound and the manifest does not know refuses.
-fn bind(configuration: &Configuration, manifest: &Manifest, request: &Request) -> Result<BTreeMap<String, String>, RunError> {
+fn bind(
+    configuration: &Configuration,
+    manifest: &Manifest,
+    request: &Request,
+) -> Result<BTreeMap<String, String>, RunError> {
     let id = manifest.id();
     let none = BTreeMap::new();
     let bound = configuration.bindings.get(&id).unwrap_or(&none);
@@ -170,7 +137,11 @@ fn bind(configuration: &Configuration, manifest: &Manifest, request: &Request) -
             None if is_target => {
                 return Err(RunError::Binding(format!("`{id}` heals a {kind}, and `{}` is none", request.target)));
             }
-            None => return Err(RunError::Binding(format!("the role `{role}` of `{id}` is not bound; set it under {place}"))),
+            None => {
+                return Err(RunError::Binding(format!(
+                    "the role `{role}` of `{id}` is not bound; set it under {place}"
+                )));
+            }
         };
         let named = format!("{kind}.{value}").parse().ok().filter(|name| configuration.inventory.has(name));
         if named.is_none() {
@@ -185,12 +156,16 @@ fn bind(configuration: &Configuration, manifest: &Manifest, request: &Request) -
         })?;
         if !parameter.kind.fits(value) {
             let shown = crate::model::escape_to(value, 64);
-            return Err(RunError::Binding(format!("the parameter `{name}` of `{id}` cannot be `{shown}`; mend it under {place}")));
+            return Err(RunError::Binding(format!(
+                "the parameter `{name}` of `{id}` cannot be `{shown}`; mend it under {place}"
+            )));
         }
         bindings.insert(name.to_string(), value.clone());
     }
     match bound.keys().find(|key| !bindings.contains_key(key.as_str())) {
-        Some(unknown) => Err(RunError::Binding(format!("`{id}` has no role or parameter `{unknown}`; remove it under {place}"))),
+        Some(unknown) => {
+            Err(RunError::Binding(format!("`{id}` has no role or parameter `{unknown}`; remove it under {place}")))
+        }
         None => Ok(bindings),
     }
 }

@@ -199,7 +199,8 @@ fn ask_the_check(site: &Site, acting: &Acting, progress: &mut Progress, report: 
             progress.take(RunEvent::CheckHeld, "its own check holds");
         }
         Ok((false, last)) => {
-            let seen = last.as_ref().map_or_else(String::new, |reading| format!(": {}", escape_to(&reading.seen, SHOWN)));
+            let seen =
+                last.as_ref().map_or_else(String::new, |reading| format!(": {}", escape_to(&reading.seen, SHOWN)));
             report.check = last;
             progress.take(RunEvent::CheckFailed, &format!("its own check does not hold{seen}"));
         }

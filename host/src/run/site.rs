@@ -159,7 +159,7 @@ impl Site {
     /// # Errors
     /// When the engine cannot be made.
     pub fn engine_hash(&self) -> Result<String, RunError> {
-        Ok(self.engine()?.engine_hash())
+        Ok(format!("{:016x}", self.engine()?.engine_hash()))
     }
 
     /// Compiles a verified component in a process of its own, or takes it from the cache.
@@ -168,17 +168,20 @@ impl Site {
     /// When the compiler refuses it or hits a limit.
     pub(super) fn code(&self, verified: &VerifiedPlaybook) -> Result<MacChecked, RunError> {
         let hash = self.engine()?.engine_hash();
-        match self.cache.get(verified.digest(), &hash)? {
+        match self.cache.get(verified.digest(), hash)? {
             Cached::Hit(code) => return Ok(code),
             Cached::Absent => {}
             Cached::Tampered => {
-                tracing::warn!("compiled code of {} was not written by this host or was damaged; compiling again", verified.id());
+                tracing::warn!(
+                    "compiled code of {} was not written by this host or was damaged; compiling again",
+                    verified.id()
+                );
             }
         }
         let limits = &self.configuration.limits;
         let arguments = vec!["compile-worker".to_owned(), serde_json::to_string(limits).unwrap_or_default()];
         match Compiler::new(self.program.clone(), arguments, limits.clone()).compile(verified.bytes())? {
-            Compiled::Code(code) => Ok(self.cache.put(verified.digest(), &hash, &code)?),
+            Compiled::Code(code) => Ok(self.cache.put(verified.digest(), hash, &code)?),
             Compiled::Refused(reason) => Err(RunError::Compile(reason)),
             Compiled::Limit(hit) => Err(RunError::Compile(hit.to_string())),
         }
@@ -190,7 +193,7 @@ impl Site {
     /// As [`Site::code`], and when the code does not load.
     pub fn program(&self, admitted: &Admitted) -> Result<Program, RunError> {
         let code = self.code(admitted.verified())?;
-        Ok(Program::from_compiled(&self.engine()?, &code, admitted.granted())?)
+        Ok(Program::from_cache(&self.engine()?, &code, admitted.granted())?)
     }
 }
 

@@ -58,13 +58,12 @@ pub fn compile(component: &[u8], limits: &Limits) -> Result<Code, SandboxError> 
     compiler(limits)?.precompile_component(component).map(Code).map_err(SandboxError::Compile)
 }
 
-/// The body of `guardian compile-worker`: a component on standard input, compiled code on standard output. `limits` are
-/// those of the engines that will run it.
+/// The body of `guardian compile-worker`: a component on standard input, compiled code on standard output.
 ///
 /// Exit code 0 when all of it was written, 3 with one line on standard error when the component is refused, 1 when
 /// reading or writing failed.
 #[must_use]
-pub fn compile_worker(limits: &Limits) -> ExitCode {
+pub fn compile_worker() -> ExitCode {
     let mut component = Vec::new();
     if let Err(error) = std::io::stdin().lock().take(LARGEST_INPUT + 1).read_to_end(&mut component) {
         return say(1, &format!("the component could not be read: {error}"));

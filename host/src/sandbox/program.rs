@@ -13,6 +13,7 @@ use super::execute::HostSide;
 use super::import::{self, PlaybookPre, WitIncident};
 use super::{Code, Engine, ImportProblem, LoadRefusal, SandboxError};
 use crate::model::{GuestError, Interface, Report};
+use crate::registry::MacChecked;
 
 /// A playbook, compiled and linked.
 pub struct Program {
@@ -35,26 +36,37 @@ impl Program {
         // SAFETY: a `Code` is made by `compile` alone, in this process, and nobody can change it.
         #[allow(unsafe_code)]
         unsafe {
-            Self::from_compiled(engine, code.bytes(), granted)
+            Self::from_code(engine, code.bytes(), granted)
         }
     }
 
-    /// Makes a program from code that was compiled earlier.
+    /// Makes a program from code that was compiled earlier and kept in the compiled cache.
     ///
     /// # Errors
     /// As [`Program::new`].
-    ///
-    /// # Safety
-    /// `checked` is machine code and will be run: it must be, byte for byte, what [`compile`](super::compile) made on
-    /// this host. The compiled cache proves that with a MAC over this same buffer.
-    #[allow(unsafe_code)]
-    pub unsafe fn from_compiled(
+    pub fn from_cache(
         engine: &Arc<Engine>,
-        checked: &[u8],
+        code: &MacChecked,
+        granted: &BTreeSet<Interface>,
+    ) -> Result<Self, SandboxError> {
+        // SAFETY: a `MacChecked` is made by the compiled cache alone, after the MAC of this host's key over this very
+        // buffer held; only code that `compile` made on this host is put in.
+        #[allow(unsafe_code)]
+        unsafe {
+            Self::from_code(engine, code.code(), granted)
+        }
+    }
+
+    /// # Safety
+    /// `code` is machine code and will be run: it must be, byte for byte, what [`compile`](super::compile) made on this host.
+    #[allow(unsafe_code)]
+    unsafe fn from_code(
+        engine: &Arc<Engine>,
+        code: &[u8],
         granted: &BTreeSet<Interface>,
     ) -> Result<Self, SandboxError> {
         // SAFETY: what the caller vouches for. wasmtime itself checks version and settings.
-        let component = unsafe { Component::deserialize(&engine.wasm, checked) }.map_err(SandboxError::Stale)?;
+        let component = unsafe { Component::deserialize(&engine.wasm, code) }.map_err(SandboxError::Stale)?;
         Self::link(engine, &component, granted)
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::*;
 use crate::capability::service::{ServiceHand, ServiceTools};
 use crate::capability::{ClockHand, ProbeHand};
-use std::collections::BTreeSet;
 use crate::inventory::{Attempts, Check, CommandLine, Healed, Inventory, Look, Service, Supervisor};
 use crate::model::{ErrorCode, ManualClock, Timestamp, Verdict};
+use std::collections::BTreeSet;
 
 struct Bench {
     home: tempfile::TempDir,

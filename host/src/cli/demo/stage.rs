@@ -26,11 +26,6 @@ pub(super) const VAULT: &str = "vault";
 /// How long the demo waits for a service of its own: they are up in milliseconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// What the hostile playbook is permitted: to look at the front, and its own log.
-const STRANGER: &str = r#"@id("stranger-looks") @why("the stranger may look at the front services")
-permit (principal == Guardian::Playbook::"stranger/hostile", action in Guardian::Action::"read", resource in Guardian::Group::"front");
-"#;
-
 /// A temporary home and what runs in it.
 pub(super) struct Stage {
     root: tempfile::TempDir,
@@ -68,10 +63,12 @@ impl Stage {
 
     fn configuration(&self) -> Result<String, Failure> {
         let program = program()?;
-        let mut text = "[limits]\nrun_seconds = 3\ncall_seconds = 3\n\n[audit]\nsegment_mib = 4\nreserve_mib = 1\n".to_owned();
+        let mut text =
+            "[limits]\nrun_seconds = 3\ncall_seconds = 3\n\n[audit]\nsegment_mib = 4\nreserve_mib = 1\n".to_owned();
         for (name, port) in self.ports {
             let group = if name == FRONT { "front" } else { "secrets" };
-            let command = toml::Value::from(vec![program.display().to_string(), "demo-service".to_owned(), port.to_string()]);
+            let command =
+                toml::Value::from(vec![program.display().to_string(), "demo-service".to_owned(), port.to_string()]);
             text.push_str(&format!(
                 "\n[service.{name}]\ncommand = {command}\ngroups = [\"{group}\"]\nsettle_time = \"50ms\"\nstop_time = \"1s\"\n\
                  check = {{ http = \"http://127.0.0.1:{port}/\", every = \"100ms\", timeout = \"500ms\" }}\n\
@@ -87,17 +84,26 @@ impl Stage {
         let permits = Folder::open(&self.home.etc().join("policy/permits"))?;
         let healing = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../playbooks/service_crashed/permits.cedar"));
         permits.replace_with_mode("front.cedar", healing.as_bytes(), 0o644)?;
-        permits.replace_with_mode("stranger.cedar", STRANGER.as_bytes(), 0o644)?;
+        let looking = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../playbooks/hostile/permits.cedar"));
+        permits.replace_with_mode("stranger.cedar", looking.as_bytes(), 0o644)?;
         for (publisher, file) in [("guardian", self.file("healer")), ("stranger", self.file("hostile"))] {
             let key = SigningKey::generate()?;
             key.store(&keys, publisher)?;
-            let add = TrustCommand::Add { key: key.public().to_string(), publisher: publisher.to_owned(), threshold: None, label: None };
+            let add = TrustCommand::Add {
+                key: key.public().to_string(),
+                publisher: publisher.to_owned(),
+                threshold: None,
+                label: None,
+            };
             trust::execute(inside, add)?;
             // A copy: the demo signs nothing but what lies in its own home.
             let component = Folder::open(playbooks)?.read_bounded(&file, 256 << 20)?;
             keys.replace(&file, &component)?;
             let file = keys.path().join(&file);
-            playbook::execute(inside, PlaybookCommand::Sign { file: file.clone(), key: keys.path().join(publisher), days: 1 })?;
+            playbook::execute(
+                inside,
+                PlaybookCommand::Sign { file: file.clone(), key: keys.path().join(publisher), days: 1 },
+            )?;
             playbook::execute(inside, PlaybookCommand::Add { file, rollback: false })?;
         }
         Ok(())
@@ -107,7 +113,10 @@ impl Stage {
         let hands = inside.site()?.hands()?;
         for (name, _) in self.ports {
             let name: Name = name.parse()?;
-            hands.services().by_person(ServiceVerb::Start, &name, Deadline::after(PATIENCE)).map_err(|error| Failure::other(error.to_string()))?;
+            hands
+                .services()
+                .by_person(ServiceVerb::Start, &name, Deadline::after(PATIENCE))
+                .map_err(|error| Failure::other(error.to_string()))?;
         }
         let deadline = Instant::now() + PATIENCE;
         for (name, _) in self.ports {
@@ -141,7 +150,8 @@ impl Stage {
     /// Kills one process of the demo, and waits until it is gone.
     pub(super) fn kill(&self, pid: i32) -> Result<(), Failure> {
         let process = Pid::from_raw(pid).ok_or_else(|| Failure::other("the service named no process"))?;
-        kill_process(process, Signal::KILL).map_err(|error| Failure::other(format!("process {pid} cannot be killed: {error}")))?;
+        kill_process(process, Signal::KILL)
+            .map_err(|error| Failure::other(format!("process {pid} cannot be killed: {error}")))?;
         let deadline = Instant::now() + PATIENCE;
         while self.answers(FRONT).is_some() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(5));
@@ -176,7 +186,10 @@ impl Stage {
         let hands = context.site()?.hands()?;
         for (name, _) in self.ports {
             let name: Name = name.parse()?;
-            hands.services().by_person(ServiceVerb::Stop, &name, Deadline::after(PATIENCE)).map_err(|error| Failure::other(error.to_string()))?;
+            hands
+                .services()
+                .by_person(ServiceVerb::Stop, &name, Deadline::after(PATIENCE))
+                .map_err(|error| Failure::other(error.to_string()))?;
         }
         self.root.close().map_err(|error| Failure::other(format!("the demo's folder cannot be removed: {error}")))
     }
@@ -185,12 +198,15 @@ impl Stage {
 /// A port that nobody listens on now.
 fn free_port() -> Result<u16, Failure> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
-    listener.map(|address| address.port()).map_err(|error| Failure::other(format!("no port is free on 127.0.0.1: {error}")))
+    listener
+        .map(|address| address.port())
+        .map_err(|error| Failure::other(format!("no port is free on 127.0.0.1: {error}")))
 }
 
 /// The newest release of a playbook in a folder.
 fn newest(folder: &Path, name: &str) -> Result<String, Failure> {
-    let release = |file: &str| -> Option<u64> { file.strip_prefix(name)?.strip_prefix('-')?.strip_suffix(".wasm")?.parse().ok() };
+    let release =
+        |file: &str| -> Option<u64> { file.strip_prefix(name)?.strip_prefix('-')?.strip_suffix(".wasm")?.parse().ok() };
     let files = Folder::open(folder)?.names()?;
     files.into_iter().filter_map(|file| Some((release(&file)?, file))).max().map(|(_, file)| file).ok_or_else(|| {
         Failure::usage(format!("there is no built `{name}` in `{}`; `make demo` builds it", folder.display()))
