@@ -18,7 +18,7 @@ guardian_sdk::export!(Hostile);
 impl Playbook for Hostile {
     fn remediate(incident: &Incident) -> Result<Report, Error> {
         let attack =
-            incident.labels.iter().find(|(key, _)| key == "attack").map_or("reach", |(_, value)| value.as_str());
+            incident.label("attack").unwrap_or("reach");
         if attack == "loop" {
             loop {
                 std::hint::spin_loop();

@@ -1,0 +1,199 @@
+//! Every WIT function, through the real gate: denied, allowed, and on the trail both times.
+//!
+//! The hands are those of a plan: real looks, simulated effects, so that no row of this table starts a service. A verb
+//! without a row fails the structure test.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use guardian::audit::{Body, MemoryLog, State, Trail};
+use guardian::capability::{ClockHand, Hands, ProbeHand, RealHands, ServiceHand, ServiceTools, SimulatedHands};
+use guardian::gate::{Gate, Halt, Ledger, Parts, Passage, UndoJournal};
+use guardian::inventory::{Configuration, Inventory};
+use guardian::model::{
+    Action, Clock, Digest, ErrorCode, Incident, IncidentSource, Limits, LogLevel, ManualClock, Outcome, ResourceName, RunId,
+    ServiceVerb, Timestamp, Verb,
+};
+use guardian::policy::{PolicySet, ResourceFact, Source, World};
+
+const INVENTORY: &str = "[service.web]\ncommand = ['/bin/sleep', '1000']\ncheck = { supervisor = true }\n\
+                         [service.vault]\ncommand = ['/bin/sleep', '1000']\n";
+
+fn rows() -> Vec<(&'static str, Action)> {
+    let service = |verb| Action::Service { verb, name: "web".to_owned() };
+    vec![
+        ("service.status", service(ServiceVerb::Status)),
+        ("service.start", service(ServiceVerb::Start)),
+        ("service.stop", service(ServiceVerb::Stop)),
+        ("service.restart", service(ServiceVerb::Restart)),
+        ("service.reload", service(ServiceVerb::Reload)),
+        ("service.reset-failed", service(ServiceVerb::ResetFailed)),
+        ("probe.run", Action::Probe { name: "service.web".to_owned() }),
+        ("log.write", Action::Log { level: LogLevel::Info, message: "a line".to_owned() }),
+        ("clock.now", Action::Now),
+        ("clock.sleep", Action::Sleep { milliseconds: 1 }),
+    ]
+}
+
+/// A gate over a trail in memory, with the given permits.
+struct Bench {
+    gate: Gate,
+    log: MemoryLog,
+    trail: Arc<Trail>,
+    _runtime: tokio::runtime::Runtime,
+    _folder: tempfile::TempDir,
+}
+
+fn facts(inventory: &Inventory) -> Vec<ResourceFact> {
+    let fact = |name: ResourceName| {
+        let target = inventory.target_of(&name);
+        ResourceFact { name, groups: BTreeSet::new(), protected: false, target }
+    };
+    inventory.names().into_iter().map(fact).collect()
+}
+
+fn bench(permits: &str) -> Bench {
+    let configuration = Configuration::parse(std::path::Path::new("guardian.toml"), INVENTORY).expect("an inventory");
+    let inventory = configuration.inventory;
+    let world = World::build(&facts(&inventory)).expect("a world");
+    let source = Source { path: "permits/p.cedar".to_owned(), text: permits.to_owned() };
+    let policy = Arc::new(PolicySet::from_sources(&[source], &world).expect("a policy set"));
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_millis(1_800_000_000_000)));
+    let actor = guardian::model::Actor { uid: 0, login_uid: None };
+    let log = MemoryLog::default();
+    let trail = Arc::new(Trail::in_memory(log.clone(), State::default(), actor, Arc::clone(&clock)));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let tools = ServiceTools {
+        folder: folder.path().join("keeper"),
+        bus: String::new(),
+        keeper: guardian_tests::program(),
+        runtime: runtime.handle().clone(),
+    };
+    let services = Arc::new(ServiceHand::new(&inventory, &tools).expect("a hand"));
+    let probes = Arc::new(ProbeHand::new(&inventory, Arc::clone(&services)));
+    let real = RealHands::new(services, probes, Arc::new(ClockHand::new(Arc::clone(&clock))));
+    let parts = Parts {
+        policy,
+        trail: Arc::clone(&trail),
+        hands: Arc::new(Hands::simulated(SimulatedHands::new(real, BTreeSet::new()))),
+        ledger: Arc::new(Ledger::default()),
+        undo: Arc::new(UndoJournal::of_a_plan(Arc::new(Digest::of))),
+        clock,
+        limits: Limits::default(),
+    };
+    let incident = Incident {
+        id: "i-1".to_owned(),
+        kind: "service_crashed".parse().expect("a name"),
+        target: "service.web".parse().expect("a resource"),
+        severity: 5,
+        source: IncidentSource::Operator,
+        opened_at: Timestamp::from_millis(1_800_000_000_000),
+        labels: Default::default(),
+        bindings: Default::default(),
+    };
+    let run = RunId::new(Timestamp::from_millis(1_800_000_000_000), 1);
+    let gate = Gate::new(parts, run, "acme/healer".parse().expect("a playbook"), incident, Box::new(|_| ()));
+    Bench { gate, log, trail, _runtime: runtime, _folder: folder }
+}
+
+/// The narrowest permit for one verb.
+fn permit(verb: Verb) -> String {
+    let resource = match verb.interface().word() {
+        "service" => "resource == Guardian::Service::\"web\"",
+        "probe" => "resource == Guardian::Probe::\"service.web\"",
+        _ => "resource == Guardian::Run::\"self\"",
+    };
+    format!(
+        "@id(\"one\") permit (principal == Guardian::Playbook::\"acme/healer\", action == Guardian::Action::\"{verb}\", {resource});"
+    )
+}
+
+/// A permit that is for something else than `verb`.
+fn other(verb: Verb) -> String {
+    permit(if verb == Verb::ClockNow { Verb::LogWrite } else { Verb::ClockNow })
+}
+
+#[test]
+fn every_function_is_denied_without_a_permit_and_that_is_on_the_trail() {
+    let rows = rows();
+    assert_eq!(rows.len(), Verb::ALL.len());
+    for (id, action) in rows {
+        assert_eq!(action.verb().id(), id);
+        let mut bench = bench(&other(action.verb()));
+        match bench.gate.call(action.clone()) {
+            Err(Halt::Guest(error)) => {
+                assert_eq!(error.code, ErrorCode::Denied, "{id}: {error}");
+                assert!(error.denial.is_some(), "{id}");
+            }
+            answer => panic!("{id}: {answer:?}"),
+        }
+        bench.trail.flush().expect("a flush");
+        let records = bench.log.records();
+        assert!(records.iter().any(|record| matches!(&record.body, Body::Denied { action, .. } if action == id)), "{id}");
+        assert!(!records.iter().any(|record| matches!(&record.body, Body::Intent { .. } | Body::Read { .. })), "{id}");
+    }
+}
+
+#[test]
+fn every_function_is_allowed_by_its_own_permit_and_that_is_on_the_trail() {
+    for (id, action) in rows() {
+        let mut bench = bench(&permit(action.verb()));
+        let answer = bench.gate.call(action.clone());
+        // A reload of a service that does not run is permitted, recorded, and does not work.
+        let works = id != "service.reload";
+        assert_eq!(answer.is_ok(), works, "{id}: {answer:?}");
+        bench.trail.flush().expect("a flush");
+        let records = bench.log.records();
+        let begun = records.iter().find_map(|record| match &record.body {
+            Body::Intent { action: recorded, .. } if action.verb().class().is_effect() => Some((record.seq, recorded.clone())),
+            Body::Read { action: recorded, .. } => Some((record.seq, recorded.clone())),
+            _ => None,
+        });
+        let (seq, recorded) = begun.unwrap_or_else(|| panic!("{id}: no record of the call"));
+        assert_eq!(recorded, action);
+        let ended = records.iter().any(|record| {
+            matches!(&record.body, Body::Outcome { of, outcome, .. } if *of == seq && works == matches!(outcome, Outcome::Done { .. }))
+        });
+        assert!(ended, "{id}: {records:?}");
+    }
+}
+
+#[test]
+fn nonsense_the_unknown_and_the_forbidden_look_alike() {
+    let mut answers = Vec::new();
+    for name in ["vault", "no-such-service", "web; rm -rf /", "../web", "-H host", "", "wéb", "\u{1b}[2J"] {
+        let mut bench = bench(&permit(Verb::ClockNow));
+        let action = Action::Service { verb: ServiceVerb::Restart, name: name.to_owned() };
+        let Err(Halt::Guest(error)) = bench.gate.call(action) else { panic!("{name:?} was not denied") };
+        let denial = error.denial.expect("a denial");
+        answers.push((error.code, denial.code, denial.action));
+        assert!(!denial.resource.contains('\u{1b}'), "{name:?}");
+        let transcript = bench.gate.transcript();
+        let transcript = transcript.lock().expect("a transcript");
+        assert!(matches!(&transcript.calls[..], [call] if matches!(call.passage, Passage::Denied { .. })));
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+}
+
+#[test]
+fn undo_material_of_a_stop_is_referenced_in_its_intent() {
+    let permits = format!("{}\n{}", permit(Verb::Service(ServiceVerb::Start)), permit(Verb::Service(ServiceVerb::Stop)).replace("\"one\"", "\"two\""));
+    let mut bench = bench(&permits);
+    let act = |verb| Action::Service { verb, name: "web".to_owned() };
+    bench.gate.call(act(ServiceVerb::Start)).expect("a start");
+    bench.gate.call(act(ServiceVerb::Stop)).expect("a stop");
+    bench.trail.flush().expect("a flush");
+    let records = bench.log.records();
+    let intent = records
+        .iter()
+        .find(|record| matches!(&record.body, Body::Intent { action, .. } if *action == act(ServiceVerb::Stop)))
+        .expect("the intent of the stop");
+    let mut shown = serde_json::to_value(intent).expect("JSON");
+    for (key, value) in [("boot", "BOOT"), ("seq", "SEQ")] {
+        shown[key] = value.into();
+    }
+    shown["undo"]["digest"] = "KEYED-DIGEST".into();
+    crate::golden::same("intent_with_undo.json", &serde_json::to_string_pretty(&shown).expect("JSON"));
+}
