@@ -10,6 +10,8 @@
 
 mod bus;
 mod marker;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 use std::sync::Arc;
