@@ -58,7 +58,8 @@ impl Stat {
     }
 }
 
-fn boot() -> Option<String> {
+/// The boot that this machine lives in.
+pub(crate) fn boot() -> Option<String> {
     Some(std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned())
 }
 

@@ -83,10 +83,10 @@ impl Order {
 
 /// Looks a user up in `/etc/passwd`. Users of a directory service have to be given by number, and then by `uid:gid`.
 fn account(user: &str) -> Result<Account, String> {
-    if let Some((uid, gid)) = user.split_once(':') {
-        if let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse()) {
-            return Ok(Account { uid, gid });
-        }
+    if let Some((uid, gid)) = user.split_once(':')
+        && let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse())
+    {
+        return Ok(Account { uid, gid });
     }
     let passwd = std::fs::read_to_string("/etc/passwd").map_err(|error| format!("cannot read /etc/passwd: {error}"))?;
     passwd

@@ -149,6 +149,11 @@ mod tests {
         drop(output);
         assert!(has_holder(&folder), "the service still has it");
         drop(service);
-        assert!(!has_holder(&folder));
+        // A test beside this one may be between fork and exec, and hold a copy for that moment.
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        while has_holder(&folder) {
+            assert!(std::time::Instant::now() < until, "nobody is left to hold it");
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
     }
 }

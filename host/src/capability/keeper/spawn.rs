@@ -107,7 +107,7 @@ impl Limits {
 
     /// Gives the keeper its own limit back.
     fn restore(&self) {
-        let _ = rustix::process::setrlimit(Resource::Nofile, self.before.clone());
+        let _ = rustix::process::setrlimit(Resource::Nofile, self.before);
     }
 
     /// Takes from the service the right to raise its limit again.

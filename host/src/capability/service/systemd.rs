@@ -10,6 +10,8 @@
 
 mod bus;
 mod marker;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 use std::sync::Arc;
@@ -17,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub(super) use self::bus::Bus;
 use self::bus::{BusError, Talk};
-use self::marker::Marker;
+use self::marker::{Marker, Seen};
 use self::unit::UnitView;
 use super::super::deadline::Deadline;
 use super::super::error::HandError;
@@ -162,8 +164,19 @@ impl SystemdUnit {
 impl Supervisor for SystemdUnit {
     fn status(&self, deadline: Deadline) -> Result<ServiceStatus, HandError> {
         let view = self.view(deadline)?;
-        let ours = Marker::read(&self.folder)?.is_some_and(|marker| marker.explains(&view));
-        Ok(view.status(self.clock.now(), ours))
+        if view.runs() {
+            // A look does not fail because it cannot be remembered.
+            if let Err(error) = Seen::remember(&self.folder, &view) {
+                tracing::warn!("{error}");
+            }
+        }
+        let marker = Marker::read(&self.folder)?;
+        let forgotten = if view.is_blank() { Seen::read(&self.folder)? } else { None };
+        let ours = marker.is_some_and(|marker| match &forgotten {
+            Some(seen) => marker.ended(seen),
+            None => marker.explains(&view),
+        });
+        Ok(view.status(self.clock.now(), ours, forgotten.is_some()))
     }
 
     fn start(&self, deadline: Deadline) -> Result<(), HandError> {

@@ -231,7 +231,10 @@ fn keeper_and_service_both_killed_is_a_failure_and_healed() {
 #[test]
 fn a_recycled_pid_is_never_signalled() {
     let bench = Bench::new(sh("exec sleep 1000"));
-    let mut innocent = Command::new("/bin/sleep").arg("1000").spawn().unwrap();
+    let mut innocent =
+        Command::new("/bin/sleep").arg("60").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // Start times are counted in ticks of 10 ms: it has to have another one than the service.
+    std::thread::sleep(Duration::from_millis(50));
     bench.act(ServiceVerb::Start).unwrap();
     bench.act(ServiceVerb::Stop).unwrap();
     // A record as a power cut leaves it, whose pids have gone to somebody else since.

@@ -103,11 +103,22 @@ impl UnitView {
         down && plain && was_active && (left_first || remained)
     }
 
-    /// What a guest is told. `ours`: the stop, if it was one, was Guardian's own.
+    /// Whether it runs.
+    pub(super) fn runs(&self) -> bool {
+        self.state() == ServiceState::Running
+    }
+
+    /// Whether systemd remembers nothing of it: it never ran, or was forgotten since.
+    pub(super) fn is_blank(&self) -> bool {
+        self.active == "inactive" && self.active_exit_monotonic == 0
+    }
+
+    /// What a guest is told. `ours`: the stop, if it was one, was Guardian's own. `forgotten`: it was seen running before
+    /// systemd forgot it.
     ///
     /// A deliberate stop is `stopped` even where systemd says `failed` because of the exit status.
-    pub(super) fn status(&self, now: Timestamp, ours: bool) -> ServiceStatus {
-        let on_purpose = self.stopped_on_purpose();
+    pub(super) fn status(&self, now: Timestamp, ours: bool, forgotten: bool) -> ServiceStatus {
+        let on_purpose = self.stopped_on_purpose() || forgotten;
         let state = if on_purpose { ServiceState::Stopped } else { self.state() };
         // `si_code` of the SIGCHLD: 1 exited, 2 killed, 3 dumped.
         let last_exit = match self.exit_code {
@@ -170,7 +181,11 @@ mod tests {
     fn our_own_stop_is_not_a_persons() {
         let now = Timestamp::from_millis(5);
         let stopped = view("inactive", "success", 1_000, 2_000);
-        assert!(stopped.status(now, false).stopped_by_person);
-        assert!(!stopped.status(now, true).stopped_by_person);
+        assert!(stopped.status(now, false, false).stopped_by_person);
+        assert!(!stopped.status(now, true, false).stopped_by_person);
+        let blank = view("inactive", "success", 0, 0);
+        assert!(blank.is_blank() && !blank.status(now, false, false).stopped_by_person, "it never ran");
+        assert!(blank.status(now, false, true).stopped_by_person, "it ran, and was forgotten after a stop");
+        assert!(!blank.status(now, true, true).stopped_by_person);
     }
 }
