@@ -2,6 +2,8 @@
 
 mod audit;
 mod contract;
+mod coverage;
+mod golden;
 mod guests;
 mod playbook_build;
 mod policy;
