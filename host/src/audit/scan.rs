@@ -113,6 +113,30 @@ impl Walk {
         }
     }
 
+    /// Walks to the end of what holds beside a writer: what looks like damage may be a batch that was under way and is
+    /// followed by others by now. It is damage if a later batch holds and a walk begun after that was seen gets no
+    /// further.
+    pub(super) fn settle(
+        &mut self,
+        on_record: &mut OnRecord<'_>,
+        on_batch: &mut OnBatch<'_>,
+    ) -> Result<(End, Tail), AuditError> {
+        let mut seen: Option<Tail> = None;
+        loop {
+            let before = self.offset;
+            let end = self.run(on_record, on_batch)?;
+            match seen {
+                Some(tail) if self.offset == before => return Ok((end, tail)),
+                _ => {}
+            }
+            let tail = self.tail(u64::MAX)?;
+            if !tail.later {
+                return Ok((end, tail));
+            }
+            seen = Some(tail);
+        }
+    }
+
     fn broken(&self, offset: u64, what: impl Into<String>) -> End {
         End::Broken { offset, what: what.into() }
     }
