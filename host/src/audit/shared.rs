@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::commit::{Commit, locked};
-use super::error::AuditError;
+use super::error::{AuditError, Failure};
 use super::lock::Lock;
 use super::publish::Publisher;
 use super::record::{Body, Draft};
@@ -39,7 +39,7 @@ pub(super) struct Shared {
     pub(super) commit: Commit,
     pub(super) disk: Option<OnDisk>,
     refusals: Mutex<Refusals>,
-    /// Which call a record without an outcome belongs to.
+    /// Which call a read without an outcome belongs to; of an intent the projection knows.
     pub(super) begun: Mutex<BTreeMap<u64, (RunId, u32)>>,
     /// Set while new runs are refused for lack of room.
     refusing: AtomicBool,
@@ -73,6 +73,17 @@ impl Shared {
     pub(super) fn put(&self, run: Option<RunId>, step: Option<u32>, body: Body, must: bool) -> Result<u64, AuditError> {
         let draft = Draft::new(&self.boot, &self.actor, run, step, body)?;
         self.commit.enqueue(draft, self.clock.as_ref(), must)
+    }
+
+    /// Records an intent and waits for it; its number, and whether it is durable.
+    pub(super) fn put_durable(
+        &self,
+        run: &RunId,
+        step: u32,
+        body: Body,
+    ) -> Result<(u64, Result<(), Failure>), AuditError> {
+        let draft = Draft::new(&self.boot, &self.actor, Some(run.clone()), Some(step), body)?;
+        self.commit.submit(draft, self.clock.as_ref())
     }
 
     pub(super) fn begun(&self, seq: u64, run: &RunId, step: u32) {
@@ -109,6 +120,9 @@ impl Shared {
 
     pub(super) fn budget(&self, playbook: &PlaybookId) -> Result<(), AuditError> {
         let mib = self.trail_mib_per_day;
+        if self.commit.busiest() / (1024 * 1024) < mib {
+            return Ok(());
+        }
         let spent = self.commit.state(|state| state.bytes_today(playbook, self.clock.now()));
         if spent / (1024 * 1024) >= mib {
             return Err(AuditError::BudgetSpent(LimitHit { limit: LimitName::DailyTrail, value: mib }));

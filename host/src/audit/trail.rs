@@ -175,11 +175,10 @@ impl Trail {
         shared.budget(&draft.playbook)?;
         let IntentDraft { action, playbook, class, policies, key, undo } = draft;
         let body = Body::Intent { action: action.clone(), playbook, class, policies, key, undo };
-        let seq = shared.put(Some(run.clone()), Some(step), body, false)?;
-        match shared.commit.wait(seq) {
+        let (seq, durable) = shared.put_durable(run, step, body)?;
+        match durable {
             // INVARIANT 1: the only place where an `Intent` is made.
             Ok(()) => {
-                shared.begun(seq, run, step);
                 self.nudge(seq);
                 Ok(Intent::new(seq, run.clone(), step, action))
             }
