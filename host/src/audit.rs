@@ -28,6 +28,7 @@ mod record;
 mod refusals;
 mod scan;
 mod segment;
+mod shared;
 mod snapshot;
 mod storage;
 mod succession;

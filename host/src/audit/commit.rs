@@ -47,6 +47,26 @@ struct Queue {
     refused: Option<(u64, String)>,
 }
 
+impl Queue {
+    /// Gives the record its number and its time.
+    fn push(&mut self, draft: Draft, clock: &dyn Clock, must: bool) -> Result<u64, AuditError> {
+        if let Some(reason) = &self.poison {
+            return Err(AuditError::Poisoned { reason: reason.clone() });
+        }
+        let bound = if must { QUEUED * 2 } else { QUEUED };
+        if self.bytes + draft.longest() > bound {
+            let what = "records wait to be written and the disk takes none".to_owned();
+            return Err(AuditError::NoSpace { what });
+        }
+        let seq = self.next;
+        let (record, bytes) = draft.place(seq, clock.now());
+        self.next += 1;
+        self.bytes += bytes.len();
+        self.pending.push_back(Pending { record, bytes });
+        Ok(seq)
+    }
+}
+
 /// What is written to, and the tree of what was.
 pub(super) struct Writer {
     pub(super) storage: Box<dyn Storage>,
@@ -61,6 +81,8 @@ pub(super) struct Commit {
     writer: Mutex<Writer>,
     state: Mutex<State>,
     left: AtomicU64,
+    /// The most that any playbook has written in its latest day, in bytes: below its budget nobody need look closer.
+    busiest: AtomicU64,
     largest_batch: usize,
 }
 
@@ -73,41 +95,36 @@ impl Commit {
     pub(super) fn new(storage: Box<dyn Storage>, tree: Frontier, state: State, largest_batch: usize) -> Self {
         let queue = Queue { next: tree.size(), durable: tree.size(), ..Queue::default() };
         let left = AtomicU64::new(storage.left());
+        let busiest = AtomicU64::new(state.busiest());
         let writer = Mutex::new(Writer { storage, tree, buffer: Vec::new() });
         let largest_batch = largest_batch.min(LARGEST_BATCH);
         let queue = Mutex::new(queue);
-        Self { queue, turned: Condvar::new(), writer, state: Mutex::new(state), left, largest_batch }
+        Self { queue, turned: Condvar::new(), writer, state: Mutex::new(state), left, busiest, largest_batch }
     }
 
     /// Puts a record into the queue. `must` is for what ends something: it is taken beyond the bound.
     pub(super) fn enqueue(&self, draft: Draft, clock: &dyn Clock, must: bool) -> Result<u64, AuditError> {
-        let bound = if must { QUEUED * 2 } else { QUEUED };
-        let longest = draft.longest();
-        let (seq, full) = {
-            let mut queue = locked(&self.queue);
-            if let Some(reason) = &queue.poison {
-                return Err(AuditError::Poisoned { reason: reason.clone() });
-            }
-            if queue.bytes + longest > bound {
-                let what = "records wait to be written and the disk takes none".to_owned();
-                return Err(AuditError::NoSpace { what });
-            }
-            let seq = queue.next;
-            let (record, bytes) = draft.place(seq, clock.now());
-            queue.next += 1;
-            queue.bytes += bytes.len();
-            queue.pending.push_back(Pending { record, bytes });
-            (seq, queue.bytes > BUFFERED)
-        };
-        if full && !must {
-            self.wait(seq)?;
+        let mut queue = locked(&self.queue);
+        let seq = queue.push(draft, clock, must)?;
+        if queue.bytes > BUFFERED && !must {
+            self.wait_in(queue, seq)?;
         }
         Ok(seq)
     }
 
+    /// Puts a record into the queue and waits for it; its number, and what became of it.
+    pub(super) fn submit(&self, draft: Draft, clock: &dyn Clock) -> Result<(u64, Result<(), Failure>), AuditError> {
+        let mut queue = locked(&self.queue);
+        let seq = queue.push(draft, clock, false)?;
+        Ok((seq, self.wait_in(queue, seq)))
+    }
+
     /// Waits until the record is durable, and writes the batch itself if nobody does.
     pub(super) fn wait(&self, seq: u64) -> Result<(), Failure> {
-        let mut queue = locked(&self.queue);
+        self.wait_in(locked(&self.queue), seq)
+    }
+
+    fn wait_in<'a>(&'a self, mut queue: MutexGuard<'a, Queue>, seq: u64) -> Result<(), Failure> {
         loop {
             if queue.durable > seq {
                 return Ok(());
@@ -174,6 +191,7 @@ impl Commit {
         for pending in batch {
             state.apply(&pending.record, pending.bytes.len());
         }
+        self.busiest.store(state.busiest(), Ordering::SeqCst);
         Ok(())
     }
 
@@ -186,6 +204,11 @@ impl Commit {
     /// What the trail says about now, as far as it is durable.
     pub(super) fn state<T>(&self, look: impl FnOnce(&State) -> T) -> T {
         look(&locked(&self.state))
+    }
+
+    /// The most that any playbook has written in its latest day, in bytes.
+    pub(super) fn busiest(&self) -> u64 {
+        self.busiest.load(Ordering::SeqCst)
     }
 
     /// The writer between two batches, and the state that belongs to exactly that place.

@@ -119,10 +119,8 @@ pub(super) fn later_trailer(bytes: &[u8], seq: u64) -> bool {
     let mut rest = bytes;
     while let Some(at) = rest.windows(4).position(|window| window == mark) {
         let Some(here) = rest.get(at..) else { return false };
-        if let Frame::Trailer { first, .. } = read(here) {
-            if first > seq {
-                return true;
-            }
+        if matches!(read(here), Frame::Trailer { first, .. } if first > seq) {
+            return true;
         }
         rest = here.get(1..).unwrap_or_default();
     }

@@ -65,7 +65,7 @@ pub(super) fn read(places: &Places, key: &LogKey) -> Result<Opened, AuditError> 
         claims.iter_mut().for_each(|claim| claim.see(begun, &root));
     }
     let (at, torn_end) = walk(places, key.origin(), start, &mut claims)?;
-    for claim in claims.iter().filter(|claim| !claim.met) {
+    if let Some(claim) = claims.iter().find(|claim| !claim.met) {
         let what = if claim.size > at.tree.size() {
             format!("it speaks of {} records and the trail has {}", claim.size, at.tree.size())
         } else {

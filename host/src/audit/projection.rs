@@ -144,6 +144,11 @@ impl State {
         self.bytes.get(playbook).filter(|(day, _)| *day == now.millis() / DAY_MS).map_or(0, |(_, bytes)| *bytes)
     }
 
+    /// The most that any playbook has added in its latest day, in bytes.
+    pub(super) fn busiest(&self) -> u64 {
+        self.bytes.values().map(|(_, bytes)| *bytes).max().unwrap_or(0)
+    }
+
     /// Intents without an outcome, by record number. After a start, those of earlier starts are in doubt.
     #[must_use]
     pub const fn open_intents(&self) -> &BTreeMap<u64, OpenIntent> {

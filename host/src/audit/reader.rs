@@ -135,14 +135,11 @@ impl Reader {
         let mut walk = Walk::new(file, path.clone(), HEADER_BYTES, header.before);
         let mut on_record = |stored: Stored<'_>| each(&name, stored);
         let mut end = walk.run(&mut on_record, &mut |_, _| Ok(()))?;
-        if matches!(end, End::Broken { .. }) && walk.tail(u64::MAX)?.later {
-            // The batch may have been under way at the first look and be followed by others by now.
-            end = walk.run(&mut on_record, &mut |_, _| Ok(()))?;
-            if let End::Broken { offset, what } = end {
-                if walk.tail(u64::MAX)?.later {
-                    return Err(AuditError::Damaged { path, offset, what });
-                }
-                end = End::Clean;
+        if matches!(end, End::Broken { .. }) {
+            let (settled, tail) = walk.settle(&mut on_record, &mut |_, _| Ok(()))?;
+            match settled {
+                End::Broken { offset, what } if tail.later => return Err(AuditError::Damaged { path, offset, what }),
+                settled => end = settled,
             }
         }
         if walk.tree.size() < reach {

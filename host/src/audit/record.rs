@@ -309,7 +309,7 @@ impl Draft {
         record.seq = seq;
         record.t = t;
         let mut bytes = format!("{{\"v\":{RECORD_VERSION},\"seq\":{seq},\"t\":{},", t.millis()).into_bytes();
-        bytes.extend(rest.into_iter().skip(1));
+        bytes.extend_from_slice(rest.get(1..).unwrap_or_default());
         (record, bytes)
     }
 }

@@ -113,6 +113,30 @@ impl Walk {
         }
     }
 
+    /// Walks to the end of what holds beside a writer: what looks like damage may be a batch that was under way and is
+    /// followed by others by now. It is damage if a later batch holds and a walk begun after that was seen gets no
+    /// further.
+    pub(super) fn settle(
+        &mut self,
+        on_record: &mut OnRecord<'_>,
+        on_batch: &mut OnBatch<'_>,
+    ) -> Result<(End, Tail), AuditError> {
+        let mut seen: Option<Tail> = None;
+        loop {
+            let before = self.offset;
+            let end = self.run(on_record, on_batch)?;
+            match seen {
+                Some(tail) if self.offset == before => return Ok((end, tail)),
+                _ => {}
+            }
+            let tail = self.tail(u64::MAX)?;
+            if !tail.later {
+                return Ok((end, tail));
+            }
+            seen = Some(tail);
+        }
+    }
+
     fn broken(&self, offset: u64, what: impl Into<String>) -> End {
         End::Broken { offset, what: what.into() }
     }
@@ -177,7 +201,7 @@ impl Walk {
         while from < length {
             let got = read_up_to(&self.file, &mut chunk, from).map_err(io("read", &self.path))?;
             let bytes = chunk.get(..got).unwrap_or_default();
-            if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            if let Some(last) = last_written(bytes) {
                 tail.end = from.saturating_add(u64::try_from(last).unwrap_or(u64::MAX)).saturating_add(1);
                 tail.later |= frame::later_trailer(bytes, self.tree.size());
             }
@@ -198,6 +222,16 @@ pub(super) struct Tail {
     pub(super) later: bool,
     /// One after the last byte that is not zero.
     pub(super) end: u64,
+}
+
+/// The last byte that is not zero. Whole pages are compared at once: a start looks at a megabyte of zeros.
+fn last_written(bytes: &[u8]) -> Option<usize> {
+    const PAGE: usize = 4096;
+    let zeros = [0; PAGE];
+    let pages = bytes.chunks(PAGE).enumerate().rev();
+    let mut written = pages.filter(|(_, page)| zeros.get(..page.len()) != Some(*page));
+    let (index, page) = written.next()?;
+    page.iter().rposition(|byte| *byte != 0).map(|last| index * PAGE + last)
 }
 
 fn read_up_to(file: &File, buffer: &mut [u8], from: u64) -> std::io::Result<usize> {

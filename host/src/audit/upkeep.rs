@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::commit::locked;
-use super::trail::Shared;
+use super::shared::Shared;
 
 /// How often: what a crash can take of reads and outcomes, and how old a checkpoint is at most.
 const EVERY: Duration = Duration::from_secs(1);

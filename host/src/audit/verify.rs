@@ -92,17 +92,16 @@ impl Derived {
             Ok(_) => Err(damaged(stored.offset, "the record names another number than its frame".to_owned())),
             Err(error) => Err(damaged(stored.offset, format!("the record is not JSON: {error}"))),
         };
-        let end = walk.run(&mut on_record, &mut |size, root| {
+        let (end, tail) = walk.settle(&mut on_record, &mut |size, root| {
             self.batches += 1;
             self.signed |= (size, *root) == self.checkpoint;
             Ok(())
         })?;
-        let tail = walk.tail(u64::MAX)?;
         let (offset, what) = match end {
             End::Clean => (walk.offset, "a batch is gone that later ones follow".to_owned()),
             End::Broken { offset, what } => (offset, what),
         };
-        let unfinished = tail.end - walk.offset;
+        let unfinished = tail.end.saturating_sub(walk.offset);
         // What the checkpoint covers cannot be unfinished.
         let lost = walk.tree.size() < self.checkpoint.0;
         if tail.later || unfinished > 0 && (!is_last || lost) {
