@@ -6,7 +6,7 @@
 
 mod arguments;
 mod audit;
-mod build;
+pub mod build;
 mod context;
 mod demo;
 mod exit;

@@ -7,7 +7,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 /// A terminal, a pipe, or a JSON consumer.
 #[derive(Debug)]
-pub struct Screen {
+pub(super) struct Screen {
     colour: bool,
     json: bool,
     silent: bool,
@@ -15,7 +15,7 @@ pub struct Screen {
 
 /// What a piece of text means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub(super) enum Tone {
     /// It is as it should be.
     Good,
     /// It needs a look.
@@ -31,7 +31,7 @@ pub enum Tone {
 impl Screen {
     /// The screen of this process. Colour needs a terminal and no `NO_COLOR` (<https://no-color.org>).
     #[must_use]
-    pub fn new(json: bool) -> Self {
+    pub(super) fn new(json: bool) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self { colour: wanted && !dumb && !json && std::io::stdout().is_terminal(), json, silent: false }
@@ -39,19 +39,19 @@ impl Screen {
 
     /// A screen that shows nothing, for commands that another command runs on its way.
     #[must_use]
-    pub const fn silent() -> Self {
+    pub(super) const fn silent() -> Self {
         Self { colour: false, json: false, silent: true }
     }
 
     /// Whether the caller wants JSON.
     #[must_use]
-    pub const fn json(&self) -> bool {
+    pub(super) const fn json(&self) -> bool {
         self.json
     }
 
     /// The text in that tone.
     #[must_use]
-    pub fn paint(&self, tone: Tone, text: &str) -> String {
+    pub(super) fn paint(&self, tone: Tone, text: &str) -> String {
         if !self.colour {
             return text.to_owned();
         }
@@ -66,12 +66,12 @@ impl Screen {
     }
 
     /// One line on standard output. A reader that went away (`| head`) is no error.
-    pub fn line(&self, text: &str) {
+    pub(super) fn line(&self, text: &str) {
         let _ = writeln!(std::io::stdout().lock(), "{text}");
     }
 
     /// One line for people, left out when JSON is wanted.
-    pub fn say(&self, text: &str) {
+    pub(super) fn say(&self, text: &str) {
         if !self.json && !self.silent {
             self.line(text);
         }
@@ -81,7 +81,7 @@ impl Screen {
     ///
     /// # Errors
     /// When the value cannot be written as JSON.
-    pub fn document(&self, kind: &str, value: &serde_json::Value) -> Result<(), serde_json::Error> {
+    pub(super) fn document(&self, kind: &str, value: &serde_json::Value) -> Result<(), serde_json::Error> {
         let mut document = serde_json::Map::new();
         document.insert("guardian".to_owned(), JSON_VERSION.into());
         document.insert("kind".to_owned(), kind.into());
@@ -96,7 +96,7 @@ impl Screen {
     }
 
     /// Rows in columns as wide as their widest cell.
-    pub fn table(&self, head: &[&str], rows: &[Vec<String>]) {
+    pub(super) fn table(&self, head: &[&str], rows: &[Vec<String>]) {
         let width = |column: usize| {
             let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
             cells.chain(head.get(column).map(|cell| cell.len())).max().unwrap_or(0)
