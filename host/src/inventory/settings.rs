@@ -123,11 +123,11 @@ impl Configuration {
 }
 
 impl Inventory {
-    /// Every resource a playbook can name, in order.
+    /// Every resource of the operator's that a playbook can name, in order. The run itself is not among them: it is nobody's.
     #[must_use]
     pub fn names(&self) -> Vec<ResourceName> {
         let services = self.services.iter().map(|(name, service)| (ResourceName::service(name), service));
-        let mut names = vec![ResourceName::this_run()];
+        let mut names = Vec::new();
         for (name, service) in services {
             names.extend(service.check.is_some().then(|| name.check_of()).flatten());
             names.push(name);
