@@ -18,6 +18,7 @@ mod playbook;
 mod policy;
 mod run;
 mod screen;
+mod service;
 mod status;
 mod story;
 mod trust;
@@ -65,6 +66,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Plan(given) => plan::plan(&context, &given)?,
         Command::Demo(given) => demo::demo(&context, &given)?,
         Command::Status => status::status(&context)?,
+        Command::Service(command) => service::execute(&context, command)?,
         Command::Playbook(command) => playbook::execute(&context, command)?,
         Command::Policy(command) => policy::execute(&context, command)?,
         Command::Trust(command) => trust::execute(&context, command)?,

@@ -220,7 +220,8 @@ impl House {
     /// Runs the healing playbook for `service.web`.
     #[must_use]
     pub fn heal(&self, more: &[&str]) -> Said {
-        let mut arguments = vec!["run", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web"];
+        let mut arguments =
+            vec!["run", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web"];
         arguments.extend(more);
         self.guardian(&arguments)
     }

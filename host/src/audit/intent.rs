@@ -5,7 +5,7 @@
 //!
 //! ```compile_fail,E0451
 //! use guardian::audit::Intent;
-//! let forged = Intent { seq: 1, run: todo!(), step: 1, action: todo!() };
+//! let forged = Intent { seq: 1, run: unreachable!(), step: 1, action: unreachable!() };
 //! ```
 //! ```compile_fail,E0599
 //! fn twice(intent: guardian::audit::Intent) {
@@ -27,7 +27,7 @@
 //!
 //! ```compile_fail,E0451
 //! use guardian::audit::ReadTicket;
-//! let forged = ReadTicket { seq: 1, run: todo!(), step: 1, action: todo!() };
+//! let forged = ReadTicket { seq: 1, run: unreachable!(), step: 1, action: unreachable!() };
 //! ```
 //! ```compile_fail,E0599
 //! fn twice(ticket: guardian::audit::ReadTicket) {

@@ -208,6 +208,8 @@ pub enum Body {
         went_back: Option<Digest>,
         accepted: Vec<(u64, Digest)>,
     },
+    /// A person acted on a resource by hand, through Guardian: `result` is `done` or why not.
+    Person { action: String, resource: ResourceName, result: String },
     /// A type that this version does not know, as it stands.
     #[serde(skip)]
     Other { kind: String, fields: serde_json::Map<String, serde_json::Value> },
@@ -234,6 +236,7 @@ impl Body {
             Self::Resumed { .. } => "resumed",
             Self::Successor { .. } => "successor",
             Self::HighWater { .. } => "high-water",
+            Self::Person { .. } => "person",
             Self::Other { kind, .. } => kind,
         }
     }

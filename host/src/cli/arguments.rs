@@ -32,6 +32,9 @@ pub enum Command {
     Demo(DemoArguments),
     /// What is there, what it is doing, and whether anything needs a person.
     Status,
+    /// Start or stop a service by hand. What a person stopped is not healed until a person starts it.
+    #[command(subcommand)]
+    Service(ServiceCommand),
     /// Build, sign, verify, inspect, add, list and remove playbooks.
     #[command(subcommand)]
     Playbook(PlaybookCommand),
@@ -122,6 +125,21 @@ pub struct DemoArguments {
     pub playbooks: PathBuf,
 }
 
+/// `guardian service`.
+#[derive(Debug, Subcommand)]
+pub enum ServiceCommand {
+    /// Start a service, and hand it back to Guardian's care.
+    Start {
+        /// The service: web.
+        name: String,
+    },
+    /// Stop a service: no playbook starts it again.
+    Stop {
+        /// The service: web.
+        name: String,
+    },
+}
+
 /// `guardian playbook`.
 #[derive(Debug, Subcommand)]
 pub enum PlaybookCommand {
@@ -158,9 +176,14 @@ pub enum PlaybookCommand {
     Add {
         /// The component; its signature is FILE.dsse.json.
         file: PathBuf,
-        /// Go back to an earlier release that was accepted before.
-        #[arg(long)]
-        rollback: bool,
+    },
+    /// Go back to an earlier release that was accepted before and still lies in the store.
+    Rollback {
+        /// The playbook, as publisher/name.
+        playbook: String,
+        /// The release to go back to.
+        #[arg(long, value_name = "RELEASE")]
+        to: u64,
     },
     /// List the store.
     List,

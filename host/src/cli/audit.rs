@@ -222,6 +222,7 @@ fn what(body: &Body) -> String {
             format!("{resource} {} {} ({successes} of {needed})", reading.verdict.word(), show(&reading.seen))
         }
         Body::RunEnd { state, reason, millis, .. } => format!("{} after {millis} ms: {}", state.word(), show(reason)),
+        Body::Person { action, resource, result } => format!("{} {resource} by hand: {}", show(action), show(result)),
         Body::Successor { reason, lost, .. } => {
             format!("follows another trail: {} ({lost} records lost)", show(reason))
         }

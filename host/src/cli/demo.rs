@@ -100,7 +100,8 @@ fn resist(context: &Context, stage: &Stage) -> Result<Vec<Proof>, Failure> {
     screen.say(&format!("  it has a permit for service.{FRONT}, and reaches for service.{VAULT}:"));
     let reach = run_one(context, stage, "stranger/hostile", "service_crashed", FRONT, &["attack=reach".to_owned()])?;
     let untouched = stage.pid_of(VAULT)? == vault;
-    screen.say(&format!("  it loops for ever:"));
+    screen.say(&format!("  (service.{FRONT} was well all along; service.{VAULT} still answers from process {vault})"));
+    screen.say("  it loops for ever:");
     let endless = run_one(context, stage, "stranger/hostile", "service_crashed", FRONT, &["attack=loop".to_owned()])?;
     Ok(vec![
         Proof {
@@ -141,7 +142,7 @@ fn refuse(context: &Context, stage: &Stage) -> Result<Vec<Proof>, Failure> {
 
 fn add_fails(context: &Context, stage: &Stage, file: &Path) -> Result<Option<String>, Failure> {
     let inside = context.within(stage.root());
-    let command = super::arguments::PlaybookCommand::Add { file: file.to_owned(), rollback: false };
+    let command = super::arguments::PlaybookCommand::Add { file: file.to_owned() };
     match super::playbook::execute(&inside, command) {
         Ok(_) => Ok(None),
         Err(failure) if failure.exit == Exit::Refused => Ok(Some(escape_to(&failure.message, 300))),

@@ -9,7 +9,7 @@ use serde_json::json;
 use crate::audit::{Body, Reader, StoreChange};
 use crate::inventory::Configuration;
 use crate::model::{Interface, Limits, Manifest, PlaybookId, escape_to};
-use crate::run::{accept, verify};
+use crate::run::{accept, roll_back, verify};
 use crate::sandbox;
 use crate::trust::{self, SigningKey, Validity};
 
@@ -33,7 +33,8 @@ pub(super) fn execute(context: &Context, command: PlaybookCommand) -> Result<Exi
         PlaybookCommand::Sign { file, key, days } => sign(context, &file, &key, days),
         PlaybookCommand::Verify { file } => verify_one(context, &file),
         PlaybookCommand::Inspect { file } => inspect(context, &file),
-        PlaybookCommand::Add { file, rollback } => add(context, &file, rollback),
+        PlaybookCommand::Add { file } => add(context, &file),
+        PlaybookCommand::Rollback { playbook, to } => back(context, &playbook, to),
         PlaybookCommand::List => list(context),
         PlaybookCommand::Remove { playbook } => remove(context, &playbook),
     }
@@ -131,7 +132,7 @@ fn verify_one(context: &Context, file: &Path) -> Result<Exit, Failure> {
     let (component, envelope) = signed_pair(file)?;
     let site = context.site()?;
     let state = Reader::open(context.home.var())?.state()?;
-    let (verified, interfaces) = verify(&site, &state, component, &envelope, false)?;
+    let (verified, interfaces) = verify(&site, &state, component, &envelope)?;
     let screen = &context.screen;
     let signers: Vec<String> = verified.signers().iter().map(|signer| signer.label.to_string()).collect();
     if screen.json() {
@@ -182,11 +183,11 @@ fn inspect(context: &Context, file: &Path) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn add(context: &Context, file: &Path, rollback: bool) -> Result<Exit, Failure> {
+fn add(context: &Context, file: &Path) -> Result<Exit, Failure> {
     let (component, envelope) = signed_pair(file)?;
     let site = context.site()?;
     let trail = site.open_trail()?;
-    let accepted = accept(&site, &trail, component, &envelope, rollback);
+    let accepted = accept(&site, &trail, component, &envelope);
     trail.close()?;
     let accepted = accepted?;
     let screen = &context.screen;
@@ -213,6 +214,23 @@ fn add(context: &Context, file: &Path, rollback: bool) -> Result<Exit, Failure> 
             missing.join(", "),
             context.home.etc().join("policy/permits").display()
         ));
+    }
+    Ok(Exit::Ok)
+}
+
+fn back(context: &Context, playbook: &str, to: u64) -> Result<Exit, Failure> {
+    let id: PlaybookId = playbook.parse()?;
+    let site = context.site()?;
+    let trail = site.open_trail()?;
+    let gone = roll_back(&site, &trail, &id, to);
+    trail.close()?;
+    let record = gone?;
+    if context.screen.json() {
+        context.screen.document("playbook-rollback", &json!({ "playbook": id, "release": to, "record": record }))?;
+    } else {
+        context
+            .screen
+            .say(&format!("{} {id} to release {to} (record {record})", context.screen.paint(Tone::Warn, "went back")));
     }
     Ok(Exit::Ok)
 }

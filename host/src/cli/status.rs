@@ -4,109 +4,121 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::audit::Reader;
+use crate::audit::{Reader, RunSummary, State};
 use crate::capability::{Deadline, HandError, Hands};
-use crate::model::{ResourceName, RunState, Verdict, escape_to};
+use crate::model::{GuestError, Name, Reading, ResourceName, RunState, ServiceStatus, Verdict, escape_to};
+use crate::run::Site;
 
 use super::Exit;
 use super::context::Context;
 use super::failure::Failure;
-use super::screen::Tone;
+use super::screen::{Screen, Tone};
 
 /// How long one service may take to answer: a status is looked at, not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How many runs are shown.
 const RUNS: usize = 10;
 
+/// A service, looked at.
+struct Seen {
+    resource: ResourceName,
+    status: Result<ServiceStatus, GuestError>,
+    check: Reading,
+}
+
 pub(super) fn status(context: &Context) -> Result<Exit, Failure> {
     let site = context.site()?;
     let reader = Reader::open(context.home.var())?;
     let state = reader.state()?;
+    let services = services(&site)?;
+    let policies = site.policy.len();
+    let records = reader.checkpoint()?.size();
+    if context.screen.json() {
+        context.screen.document("status", &document(&services, &state, policies, records))?;
+    } else {
+        show(context, &services, &state);
+        context.screen.say(&format!("{policies} policies · {records} signed records"));
+        doubts(&context.screen, &state);
+    }
+    Ok(Exit::Ok)
+}
+
+fn services(site: &Site) -> Result<Vec<Seen>, Failure> {
     let real = site.hands()?;
     let hands = Hands::real(real.clone());
-    let services: Vec<_> = site
-        .configuration
-        .inventory
-        .services
-        .keys()
-        .map(|name| {
-            let resource = ResourceName::service(name);
-            let reading = hands.check(&resource, Deadline::after(PATIENCE));
-            (
-                resource,
-                real.services().status(name, Deadline::after(PATIENCE)).map_err(HandError::into_guest_error),
-                reading,
-            )
+    let look = |name: &Name| {
+        let resource = ResourceName::service(name);
+        let check = hands.check(&resource, Deadline::after(PATIENCE));
+        let status = real.services().status(name, Deadline::after(PATIENCE)).map_err(HandError::into_guest_error);
+        Seen { resource, status, check }
+    };
+    Ok(site.configuration.inventory.services.keys().map(look).collect())
+}
+
+fn document(services: &[Seen], state: &State, policies: usize, records: u64) -> serde_json::Value {
+    let services: Vec<_> = services
+        .iter()
+        .map(|seen| match &seen.status {
+            Ok(status) => json!({ "resource": seen.resource, "status": status, "check": seen.check }),
+            Err(error) => json!({ "resource": seen.resource, "error": error, "check": seen.check }),
+        })
+        .collect();
+    let runs: Vec<_> = last_runs(state)
+        .into_iter()
+        .map(|run| {
+            json!({
+                "run": run.id, "playbook": run.playbook, "incident": run.incident, "target": run.target,
+                "state": run.state, "started": run.started.to_string(), "millis": run.millis,
+            })
         })
         .collect();
     let in_doubt: Vec<u64> = state.open_intents().keys().copied().collect();
+    json!({ "services": services, "runs": runs, "in_doubt": in_doubt, "policies": policies, "records": records })
+}
+
+fn last_runs(state: &State) -> Vec<&RunSummary> {
     let mut runs: Vec<_> = state.runs().iter().rev().take(RUNS).collect();
     runs.reverse();
+    runs
+}
+
+fn show(context: &Context, services: &[Seen], state: &State) {
     let screen = &context.screen;
-    if screen.json() {
-        let services: Vec<_> = services
-            .iter()
-            .map(|(name, status, reading)| match status {
-                Ok(status) => json!({ "resource": name, "status": status, "check": reading }),
-                Err(error) => json!({ "resource": name, "error": error, "check": reading }),
-            })
-            .collect();
-        let runs: Vec<_> = runs
-            .iter()
-            .map(|run| {
-                json!({ "run": run.id, "playbook": run.playbook, "incident": run.incident, "target": run.target, "state": run.state,
-                        "started": run.started.to_string(), "millis": run.millis })
-            })
-            .collect();
-        screen.document("status", &json!({
-            "services": services, "runs": runs, "in_doubt": in_doubt, "policies": site.policy.len(), "records": reader.checkpoint()?.size(),
-        }))?;
-        return Ok(Exit::Ok);
-    }
-    let rows: Vec<Vec<String>> = services
-        .into_iter()
-        .map(|(name, status, reading)| {
-            let what = match status {
-                Ok(status) if status.stopped_by_person => "stopped by a person".to_owned(),
-                Ok(status) => status.state.word().to_owned(),
-                Err(error) => escape_to(&error.message, 80),
-            };
-            let tone = if reading.verdict == Verdict::Healthy { Tone::Good } else { Tone::Bad };
-            let check = format!("{} {}", screen.paint(tone, reading.verdict.word()), escape_to(&reading.seen, 60));
-            vec![name.to_string(), what, check]
-        })
-        .collect();
-    if rows.is_empty() {
+    let row = |seen: &Seen| {
+        let what = match &seen.status {
+            Ok(status) if status.stopped_by_person => "stopped by a person".to_owned(),
+            Ok(status) => status.state.word().to_owned(),
+            Err(error) => escape_to(&error.message, 80),
+        };
+        let tone = if seen.check.verdict == Verdict::Healthy { Tone::Good } else { Tone::Bad };
+        let check = format!("{} {}", screen.paint(tone, seen.check.verdict.word()), escape_to(&seen.check.seen, 60));
+        vec![seen.resource.to_string(), what, check]
+    };
+    if services.is_empty() {
         screen.say(&format!("no services; name one in {}", context.home.etc().join("guardian.toml").display()));
     } else {
-        screen.table(&["RESOURCE", "STATE", "CHECK"], &rows);
-    }
-    let rows: Vec<Vec<String>> = runs
-        .iter()
-        .map(|run| {
-            let tone = if run.state == RunState::Healed { Tone::Good } else { Tone::Bad };
-            vec![
-                run.id.to_string(),
-                run.started.to_string(),
-                run.playbook.to_string(),
-                run.target.to_string(),
-                screen.paint(tone, run.state.word()),
-            ]
-        })
-        .collect();
-    if !rows.is_empty() {
-        screen.say("");
-        screen.table(&["RUN", "STARTED", "PLAYBOOK", "TARGET", "END"], &rows);
+        screen.table(&["RESOURCE", "STATE", "CHECK"], &services.iter().map(row).collect::<Vec<_>>());
     }
     screen.say("");
-    screen.say(&format!("{} policies · {} signed records", site.policy.len(), reader.checkpoint()?.size()));
-    if !in_doubt.is_empty() {
-        let numbers: Vec<String> = in_doubt.iter().map(ToString::to_string).collect();
+    let row = |run: &RunSummary| {
+        let tone = if run.state == RunState::Healed { Tone::Good } else { Tone::Bad };
+        let (started, end) = (run.started.to_string(), screen.paint(tone, run.state.word()));
+        vec![run.id.to_string(), started, run.playbook.to_string(), run.target.to_string(), end]
+    };
+    let runs: Vec<_> = last_runs(state).into_iter().map(row).collect();
+    if !runs.is_empty() {
+        screen.table(&["RUN", "STARTED", "PLAYBOOK", "TARGET", "END"], &runs);
+        screen.say("");
+    }
+}
+
+fn doubts(screen: &Screen, state: &State) {
+    let numbers: Vec<String> = state.open_intents().keys().map(ToString::to_string).collect();
+    if !numbers.is_empty() {
         screen.say(&format!(
             "{} the intents in record {} have no outcome: a run is under way, or guardian ended before it was known",
             screen.paint(Tone::Warn, "needs a look:"),
             numbers.join(", ")
         ));
     }
-    Ok(Exit::Ok)
 }

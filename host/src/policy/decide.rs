@@ -73,7 +73,7 @@ impl Refusal {
 /// Nobody else can make one:
 /// ```compile_fail,E0451
 /// fn forge(action: guardian::model::Action) -> guardian::policy::Permit {
-///     guardian::policy::Permit { action, ..todo!() }
+///     guardian::policy::Permit { action, ..unreachable!() }
 /// }
 /// ```
 /// It cannot be copied:

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::audit::{Body, State, StoreChange, Trail};
 use crate::model::{Digest, Interface, PlaybookId};
 use crate::sandbox;
-use crate::trust::{self, Terms, VerifiedPlaybook};
+use crate::trust::{self, Seen, Terms, VerifiedPlaybook};
 
 use super::admit::seen;
 use super::{RunError, Site};
@@ -42,14 +42,20 @@ pub fn verify(
     state: &State,
     component: Arc<[u8]>,
     envelope: &[u8],
-    rollback: bool,
 ) -> Result<(VerifiedPlaybook, BTreeSet<Interface>), RunError> {
-    let history = |id: &PlaybookId, digest: &Digest| {
-        let mut seen = seen(state, id, digest);
-        // The operator's own word, given with this very call and recorded with the acceptance.
-        seen.went_back |= rollback;
-        seen
-    };
+    let history = |id: &PlaybookId, digest: &Digest| seen(state, id, digest);
+    judge(site, component, envelope, &history)
+}
+
+/// What the trail knows of a playbook and these bytes.
+type History<'a> = &'a dyn Fn(&PlaybookId, &Digest) -> Seen;
+
+fn judge(
+    site: &Site,
+    component: Arc<[u8]>,
+    envelope: &[u8],
+    history: History<'_>,
+) -> Result<(VerifiedPlaybook, BTreeSet<Interface>), RunError> {
     let terms =
         Terms { trust: &site.trust, history: &history, clock: &*site.clock, limits: &site.configuration.limits };
     let verified = trust::verify(component, envelope, &terms)?;
@@ -62,14 +68,8 @@ pub fn verify(
 ///
 /// # Errors
 /// The room that refused; the refusal stands on the trail.
-pub fn accept(
-    site: &Site,
-    trail: &Trail,
-    component: Arc<[u8]>,
-    envelope: &[u8],
-    rollback: bool,
-) -> Result<Accepted, RunError> {
-    let accepted = trail.state(|state| verify(site, state, component, envelope, rollback));
+pub fn accept(site: &Site, trail: &Trail, component: Arc<[u8]>, envelope: &[u8]) -> Result<Accepted, RunError> {
+    let accepted = trail.state(|state| verify(site, state, component, envelope));
     let compiled = accepted.and_then(|(verified, interfaces)| {
         let _warm = site.code(&verified)?;
         Ok((verified, interfaces))
@@ -80,12 +80,11 @@ pub fn accept(
     };
     let id = verified.id();
     let release = verified.manifest().release;
-    let goes_back = rollback && trail.state(|state| state.high_water(&id).is_some_and(|mark| release < mark.release));
     let signers: Vec<String> = verified.signers().iter().map(|signer| signer.label.to_string()).collect();
     let record = trail.append_durable(
         None,
         Body::Store {
-            change: if goes_back { StoreChange::RolledBack } else { StoreChange::Added },
+            change: StoreChange::Added,
             playbook: id.clone(),
             release,
             component: *verified.digest(),
@@ -95,6 +94,36 @@ pub fn accept(
     )?;
     site.store.add(&id, release, verified.digest(), verified.bytes(), envelope, site.clock.now())?;
     Ok(Accepted { playbook: id, release, digest: *verified.digest(), signers, interfaces, record })
+}
+
+/// Goes back to an earlier release that was accepted before: verified again, recorded, and only then selected. The
+/// high-water mark does not fall. Returns the record.
+///
+/// # Errors
+/// When that release does not lie in the store, was never accepted, or is refused by trust today.
+pub fn roll_back(site: &Site, trail: &Trail, id: &PlaybookId, release: u64) -> Result<u64, RunError> {
+    let (component, envelope) = site.store.load_release(id, release)?;
+    let judged = trail.state(|state| {
+        let history = |id: &PlaybookId, digest: &Digest| {
+            // The operator's own word, given with this very call and recorded below.
+            Seen { went_back: true, ..seen(state, id, digest) }
+        };
+        judge(site, component, &envelope, &history)
+    });
+    let (verified, _) = judged.map_err(|error| refused(trail, Some(id), error))?;
+    let record = trail.append_durable(
+        None,
+        Body::Store {
+            change: StoreChange::RolledBack,
+            playbook: id.clone(),
+            release,
+            component: *verified.digest(),
+            signers: verified.signers().iter().map(|signer| signer.label.to_string()).collect(),
+            trust: site.trust.digest(),
+        },
+    )?;
+    site.store.select(id, release)?;
+    Ok(record)
 }
 
 /// Puts a refusal on the trail and gives it back. A trail that cannot take it is the worse news.

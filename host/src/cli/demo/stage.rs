@@ -104,7 +104,7 @@ impl Stage {
                 inside,
                 PlaybookCommand::Sign { file: file.clone(), key: keys.path().join(publisher), days: 1 },
             )?;
-            playbook::execute(inside, PlaybookCommand::Add { file, rollback: false })?;
+            playbook::execute(inside, PlaybookCommand::Add { file })?;
         }
         Ok(())
     }

@@ -1,0 +1,47 @@
+//! `guardian service`: a person's own hand on a service.
+//!
+//! A person's hand wins (INVARIANT 11): what is stopped here is remembered as a person's, and no playbook starts it until
+//! it is started here again, or through its own supervisor. It needs no permit, because the operator is not judged by
+//! their own policy; it stands on the trail with who it was.
+
+use serde_json::json;
+
+use crate::audit::Body;
+use crate::capability::Deadline;
+use crate::model::{Name, ResourceName, ServiceVerb, Verb, escape};
+
+use super::Exit;
+use super::arguments::ServiceCommand;
+use super::context::Context;
+use super::failure::Failure;
+use super::screen::Tone;
+
+pub(super) fn execute(context: &Context, command: ServiceCommand) -> Result<Exit, Failure> {
+    let (verb, given) = match command {
+        ServiceCommand::Start { name } => (ServiceVerb::Start, name),
+        ServiceCommand::Stop { name } => (ServiceVerb::Stop, name),
+    };
+    let site = context.site()?;
+    let inventory = &site.configuration.inventory;
+    // `service.web` and `web` are both what a person means here.
+    let plain = given.strip_prefix("service.").unwrap_or(&given);
+    let name: Name = plain.parse().map_err(|_| inventory.unknown(&format!("service.{plain}")))?;
+    let resource = ResourceName::service(&name);
+    inventory.service(&resource)?;
+    let hands = site.hands()?;
+    let trail = site.open_trail()?;
+    let acted = hands.services().by_person(verb, &name, Deadline::after(site.configuration.limits.call_time()));
+    let action = Verb::Service(verb).id().to_owned();
+    let result = acted.as_ref().map_or_else(|error| escape(&error.to_string()), |_| "done".to_owned());
+    trail.append_durable(None, Body::Person { action, resource: resource.clone(), result })?;
+    trail.close()?;
+    let status = acted.map_err(|error| Failure::other(error.to_string()))?;
+    if context.screen.json() {
+        context.screen.document("service", &json!({ "resource": resource, "status": status }))?;
+    } else {
+        let word = context.screen.paint(Tone::Good, status.state.word());
+        let held = if status.stopped_by_person { "; no playbook starts it until you do" } else { "" };
+        context.screen.say(&format!("{resource} is {word}{held}"));
+    }
+    Ok(Exit::Ok)
+}
