@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use guardian::audit::{Body, MemoryLog, State, Trail};
 use guardian::capability::{ClockHand, Hands, ProbeHand, RealHands, ServiceHand, ServiceTools, SimulatedHands};
-use guardian::gate::{Gate, Halt, Ledger, Parts, Passage, UndoJournal};
+use guardian::gate::{Approvals, Gate, Halt, Ledger, Parts, Passage, UndoJournal};
 use guardian::inventory::{Configuration, Inventory};
 use guardian::model::{
     Action, Clock, Digest, ErrorCode, Incident, IncidentSource, Limits, LogLevel, ManualClock, Outcome, ResourceName,
@@ -81,6 +81,7 @@ fn bench(permits: &str) -> Bench {
         undo: Arc::new(UndoJournal::of_a_plan(Arc::new(Digest::of))),
         clock,
         limits: Limits::default(),
+        approvals: Approvals::Required,
     };
     let incident = Incident {
         id: "i-1".to_owned(),

@@ -36,6 +36,15 @@ use crate::policy::{Decision, Facts, Permit, PolicySet, Question, Used};
 /// How much of a guest's text a transcript shows.
 const SHOWN: usize = 120;
 
+/// What a policy gate that asks for people means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Approvals {
+    /// The call is refused with `needs-approval`.
+    Required,
+    /// A plan: who would have to approve is noted, and the call goes on as if they had.
+    Assumed,
+}
+
 /// What every gate of a site shares.
 #[derive(Clone)]
 pub struct Parts {
@@ -53,6 +62,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// The deadline of a call.
     pub limits: Limits,
+    /// Whether people are asked.
+    pub approvals: Approvals,
 }
 
 /// The gate of one run.
@@ -79,6 +90,7 @@ pub enum Halt {
 
 /// How a call ended, before the transcript and the guest are told.
 struct Ended {
+    approval: Option<String>,
     record: Option<u64>,
     undo: Option<String>,
     passage: Passage,
@@ -124,6 +136,7 @@ impl Gate {
             resource,
             class: verb.class(),
             arguments,
+            approval: ended.approval,
             record: ended.record,
             undo: ended.undo,
             passage: ended.passage,
@@ -143,20 +156,34 @@ impl Gate {
             return self.deny(&action, DenialCode::NoPermit, Vec::new());
         };
         // INVARIANT 2: nothing is spent, prepared or written before this answer.
-        let (decision, reservation) = self.decide(&action, &resource);
+        let (decision, reservation) = self.decide(&action, &resource, &BTreeSet::new());
+        let Decision::NeedsApproval { approvers, quorum, policies } = decision else {
+            return self.decided(&action, decision, reservation);
+        };
+        let who = format!("{quorum} of {}", approvers.iter().cloned().collect::<Vec<_>>().join(", "));
+        if self.parts.approvals == Approvals::Required {
+            self.note(|transcript| transcript.approval = Some(who));
+            return self.deny(&action, DenialCode::NeedsApproval, policies);
+        }
+        let (decision, reservation) = self.decide(&action, &resource, &approvers);
+        Ended { approval: Some(who), ..self.decided(&action, decision, reservation) }
+    }
+
+    fn decided(&self, action: &Action, decision: Decision, reservation: Option<Reservation>) -> Ended {
         match decision {
             Decision::Permitted(permit) if action.verb().class().is_effect() => self.effect(permit, reservation),
             Decision::Permitted(permit) => self.read(permit),
-            Decision::Denied(refusal) => self.deny(&action, refusal.code, refusal.policies),
-            Decision::NeedsApproval { approvers, quorum, policies } => {
-                let who = approvers.into_iter().collect::<Vec<_>>().join(", ");
-                self.note(|transcript| transcript.approval = Some(format!("{quorum} of {who}")));
-                self.deny(&action, DenialCode::NeedsApproval, policies)
-            }
+            Decision::Denied(refusal) => self.deny(action, refusal.code, refusal.policies),
+            Decision::NeedsApproval { policies, .. } => self.deny(action, DenialCode::NeedsApproval, policies),
         }
     }
 
-    fn decide(&self, action: &Action, resource: &ResourceName) -> (Decision, Option<Reservation>) {
+    fn decide(
+        &self,
+        action: &Action,
+        resource: &ResourceName,
+        approvals: &BTreeSet<String>,
+    ) -> (Decision, Option<Reservation>) {
         let now = self.parts.clock.now();
         let verb = action.verb();
         let ask = |open: u64| {
@@ -173,7 +200,7 @@ impl Gate {
                     d1: used.d1.saturating_add(open),
                 },
                 windows: BTreeSet::new(),
-                approvals: BTreeSet::new(),
+                approvals: approvals.clone(),
                 labels: self.labels.clone(),
             };
             let question = Question { playbook: &self.playbook, action, resource, facts: &facts };
@@ -207,6 +234,7 @@ impl Gate {
             Ok(record) => {
                 let denial = Denial { action: action.verb().id().to_owned(), resource, code, record };
                 Ended {
+                    approval: None,
                     record: Some(record),
                     undo: None,
                     passage: Passage::Denied { policies, code: code.word() },
@@ -224,12 +252,44 @@ impl Gate {
             let limit = *limit;
             self.note(|transcript| transcript.limit = Some(limit));
             let answer = Err(Halt::Stop(limit.to_string()));
-            return Ended { record: None, undo: None, passage: Passage::NotRecorded { message }, answer };
+            return Ended {
+                approval: None,
+                record: None,
+                undo: None,
+                passage: Passage::NotRecorded { message },
+                answer,
+            };
         }
         self.note(|transcript| transcript.trail_lost = Some(message.clone()));
         let told =
             GuestError::new(ErrorCode::AuditUnavailable, "the audit trail cannot take records; nothing was done");
-        Ended { record: None, undo: None, passage: Passage::NotRecorded { message }, answer: Err(Halt::Guest(told)) }
+        Ended {
+            approval: None,
+            record: None,
+            undo: None,
+            passage: Passage::NotRecorded { message },
+            answer: Err(Halt::Guest(told)),
+        }
+    }
+
+    /// The call was recorded and made, and how it ended cannot be: its record is found in doubt at the next start.
+    fn outcome_lost(&self, record: u64, undo: Option<String>, error: &AuditError) -> Ended {
+        let message = format!("the outcome of record {record} is not on the trail: {error}");
+        self.note(|transcript| {
+            transcript.trail_lost = Some(message.clone());
+            transcript.lost_track = Some(message.clone());
+        });
+        let told = GuestError::new(
+            ErrorCode::Indeterminate,
+            "it may or may not have had its effect; its outcome is not on record",
+        );
+        Ended {
+            approval: None,
+            record: Some(record),
+            undo,
+            passage: Passage::NotRecorded { message },
+            answer: Err(Halt::Guest(told)),
+        }
     }
 
     fn draft(&self, permit: &Permit) -> IntentDraft {
@@ -320,15 +380,14 @@ impl Gate {
             self.note(|transcript| transcript.lost_track = Some(message));
         }
         if let Err(error) = self.parts.trail.finish(record, outcome.clone(), micros) {
-            // The effect may have happened; its intent is durable and will be found in doubt at the next start.
-            return self.not_recorded(&error);
+            return self.outcome_lost(record, undo, &error);
         }
         let answer = outcome.into_reply();
         let passage = match &answer {
             Ok(reply) => Passage::Done { policies, seen: seen(reply) },
             Err(error) => Passage::Failed { policies, code: error.code, message: escape_to(&error.message, SHOWN) },
         };
-        Ended { record: Some(record), undo, passage, answer: answer.map_err(Halt::Guest) }
+        Ended { approval: None, record: Some(record), undo, passage, answer: answer.map_err(Halt::Guest) }
     }
 }
 

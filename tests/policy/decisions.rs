@@ -105,14 +105,15 @@ fn facts_open_and_close_a_permit() {
     open.windows.insert("night".to_owned());
     let judge = |facts| answer(&ask(&set, "acme/fix", &action(RESTART, "web"), &facts));
     assert_eq!(judge(open.clone()), "permitted by p");
-    let mut closed = Vec::new();
-    closed.push(guardian::policy::Facts { used: Used { h1: 3, ..Used::default() }, ..open.clone() });
-    closed.push(guardian::policy::Facts { used: Used { h1: u64::MAX, ..Used::default() }, ..open.clone() });
-    closed.push(guardian::policy::Facts { target: "service.db".parse().unwrap(), ..open.clone() });
-    closed.push(guardian::policy::Facts { target: "service.gone".parse().unwrap(), ..open.clone() });
-    closed.push(guardian::policy::Facts { kind: "slow".parse().unwrap(), ..open.clone() });
-    closed.push(guardian::policy::Facts { severity: 4, ..open.clone() });
-    closed.push(facts());
+    let closed = [
+        guardian::policy::Facts { used: Used { h1: 3, ..Used::default() }, ..open.clone() },
+        guardian::policy::Facts { used: Used { h1: u64::MAX, ..Used::default() }, ..open.clone() },
+        guardian::policy::Facts { target: "service.db".parse().unwrap(), ..open.clone() },
+        guardian::policy::Facts { target: "service.gone".parse().unwrap(), ..open.clone() },
+        guardian::policy::Facts { kind: "slow".parse().unwrap(), ..open.clone() },
+        guardian::policy::Facts { severity: 4, ..open.clone() },
+        facts(),
+    ];
     for facts in closed {
         assert_eq!(judge(facts.clone()), "no-permit", "{facts:?}");
     }

@@ -2,6 +2,7 @@
 //!
 //! The tests use the program from outside, as a person does. `make test` builds it and the playbooks first and says where
 //! they lie; run by hand, both are looked for in the target directory that the test itself was built into.
+#![allow(clippy::disallowed_methods, reason = "tests act from outside, as a person or an attacker does")]
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -141,7 +142,7 @@ impl House {
         house.ok(&["init"]);
         let program = program().display().to_string();
         house.configure(&format!(
-            "[limits]\nrun_seconds = 15\ncall_seconds = 5\n\n[audit]\nsegment_mib = 2\nreserve_mib = 1\nwait = \"2s\"\n\n\
+            "[limits]\nrun_seconds = 15\ncall_seconds = 5\n\n[audit]\nsegment_mib = 4\nreserve_mib = 1\nwait = \"2s\"\n\n\
              [service.web]\ncommand = [\"{program}\", \"demo-service\", \"{}\"]\ngroups = [\"front\"]\n\
              settle_time = \"50ms\"\nstop_time = \"1s\"\n\
              check = {{ http = \"http://127.0.0.1:{}/\", every = \"50ms\", timeout = \"500ms\" }}\n\

@@ -70,7 +70,7 @@ impl LogKey {
     /// Reads the key of the log.
     pub(super) fn load(keys: &Folder) -> Result<Self, AuditError> {
         let path = keys.path().join(PRIVATE_KEY);
-        keys.trusted_file(PRIVATE_KEY)?;
+        keys.private_file(PRIVATE_KEY)?;
         let bytes = keys.read_bounded(PRIVATE_KEY, LARGEST_NOTE)?;
         let wrong =
             || AuditError::Checkpoint { path: path.clone(), what: "is not the private key of a log".to_owned() };

@@ -222,6 +222,11 @@ fn what(body: &Body) -> String {
             format!("{resource} {} {} ({successes} of {needed})", reading.verdict.word(), show(&reading.seen))
         }
         Body::RunEnd { state, reason, millis, .. } => format!("{} after {millis} ms: {}", state.word(), show(reason)),
+        Body::Trust { change, publisher, key, digest } => {
+            let publisher = publisher.as_ref().map_or_else(String::new, |name| format!(" for {name}"));
+            let key = key.as_ref().map_or_else(String::new, |key| format!(" {}", show(key)));
+            format!("{}{key}{publisher}, {}", format!("{change:?}").to_lowercase(), digest.short())
+        }
         Body::Person { action, resource, result } => format!("{} {resource} by hand: {}", show(action), show(result)),
         Body::Successor { reason, lost, .. } => {
             format!("follows another trail: {} ({lost} records lost)", show(reason))

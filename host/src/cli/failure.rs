@@ -40,7 +40,6 @@ macro_rules! failures {
 }
 
 failures! {
-    AuditError => AuditUnavailable,
     InventoryError => Usage,
     DurableError => Usage,
     InvalidName => Usage,
@@ -51,6 +50,17 @@ failures! {
     LoadRefusal => Refused,
     RegistryError => Usage,
     serde_json::Error => Other,
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        let exit = match error {
+            AuditError::NoRecord { .. } | AuditError::Option(_) => Exit::Usage,
+            AuditError::BudgetSpent(_) | AuditError::TooLarge { .. } | AuditError::Encoding(_) => Exit::Other,
+            _ => Exit::AuditUnavailable,
+        };
+        Self { exit, message: error.to_string() }
+    }
 }
 
 impl From<anyhow::Error> for Failure {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::audit::Trail;
+use crate::audit::{AuditError, Trail};
 use crate::durable::Folder;
 use crate::inventory::{Configuration, DEFAULT_CONFIGURATION};
 use crate::policy::{DEFAULT_BASICS, DEFAULT_HARD};
@@ -48,14 +48,25 @@ pub(super) fn make(context: &Context, configuration: &str) -> Result<(), Failure
     etc.make_sub("trust")?;
     let policy = etc.make_sub("policy")?;
     policy.make_sub("gates")?;
-    policy.make_sub("hard")?.replace_with_mode("protected.cedar", DEFAULT_HARD.as_bytes(), 0o644)?;
-    policy.make_sub("permits")?.replace_with_mode("basics.cedar", DEFAULT_BASICS.as_bytes(), 0o644)?;
+    // An initialization that was interrupted goes on where it was; what stands there already is the operator's.
+    for (folder, file, text) in [("hard", "protected.cedar", DEFAULT_HARD), ("permits", "basics.cedar", DEFAULT_BASICS)]
+    {
+        let folder = policy.make_sub(folder)?;
+        if !folder.dir().exists(file) {
+            folder.replace_with_mode(file, text.as_bytes(), 0o644)?;
+        }
+    }
     let var = Folder::make(home.var())?;
     for name in ["store", "cache", "state"] {
         var.make_sub(name)?;
     }
     HostKey::load_or_make(&var.make_sub("keys")?)?;
-    Trail::create(&audit_options(home, &settings), actor(), std::sync::Arc::clone(&context.clock))?.close()?;
+    match Trail::create(&audit_options(home, &settings), actor(), std::sync::Arc::clone(&context.clock)) {
+        Ok(trail) => trail.close()?,
+        // A trail is never overwritten, and never made twice.
+        Err(AuditError::Exists { .. }) => {}
+        Err(error) => return Err(error.into()),
+    }
     // Last: a home with this file is whole.
     etc.replace_with_mode("guardian.toml", configuration.as_bytes(), 0o644)?;
     Ok(())

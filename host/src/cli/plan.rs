@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::gate::Passage;
 use crate::model::{EffectClass, RunState};
 use crate::run::plan as plan_run;
 
@@ -27,7 +28,8 @@ pub(super) fn plan(context: &Context, given: &PlanArguments) -> Result<Exit, Fai
         return Ok(exit(report.state));
     }
     story::end(screen, &report);
-    let effects: Vec<_> = report.transcript.calls.iter().filter(|call| call.class.is_effect()).collect();
+    let effects: Vec<_> =
+        report.transcript.calls.iter().filter(|call| call.class.is_effect() && was_tried(&call.passage)).collect();
     screen.say(&screen.paint(Tone::Head, &format!("the plan: {} effects", effects.len())));
     for (number, call) in effects.iter().enumerate() {
         let undo = match call.class {
@@ -38,6 +40,11 @@ pub(super) fn plan(context: &Context, given: &PlanArguments) -> Result<Exit, Fai
         screen.say(&format!("  {}. {} {} ({}, {undo})", number + 1, call.action, call.resource, call.class));
     }
     Ok(exit(report.state))
+}
+
+/// What was denied is not part of the plan: it would not be done.
+const fn was_tried(passage: &Passage) -> bool {
+    matches!(passage, Passage::Done { .. } | Passage::Failed { .. })
 }
 
 /// A plan that shows an unhealed end was still a plan: only a refusal or a lost trail is a failure of the command.

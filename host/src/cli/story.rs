@@ -27,9 +27,13 @@ pub(super) fn call(screen: &Screen, call: &Call, planned: bool) -> String {
         Passage::Denied { policies, code } => (Tone::Bad, "DENIED   ", joined(code, policies)),
         Passage::NotRecorded { message } => (Tone::Bad, "REFUSED  ", message.clone()),
     };
+    let approval = call.approval.as_ref().map_or_else(String::new, |who| format!(" · needs approval by {who}"));
     let arguments = if call.arguments.is_empty() { String::new() } else { format!(" {}", call.arguments) };
-    let undo = call.undo.as_ref().map_or_else(String::new, |place| format!(" · undo kept at {place}"));
-    let record = call.record.map_or_else(String::new, |record| format!(" · record {record}"));
+    // A plan keeps nothing: neither the place of its undo material nor the numbers of its records are anywhere.
+    let undo = call.undo.as_ref().map_or_else(String::new, |place| {
+        if planned { " · undo would be kept".to_owned() } else { format!(" · undo kept at {place}") }
+    });
+    let record = call.record.filter(|_| !planned).map_or_else(String::new, |record| format!(" · record {record}"));
     format!(
         "  {:>3} {} {:<20} {}{arguments}  {}{}",
         call.step,
@@ -37,7 +41,7 @@ pub(super) fn call(screen: &Screen, call: &Call, planned: bool) -> String {
         call.action,
         call.resource,
         rest,
-        screen.paint(Tone::Faint, &format!("{undo}{record}")),
+        screen.paint(Tone::Faint, &format!("{approval}{undo}{record}")),
     )
 }
 

@@ -58,6 +58,11 @@ pub(super) fn execute(context: &Context, command: TrustCommand) -> Result<Exit, 
             };
             trail.append_durable(None, body)?;
             trail.close()?;
+            if context.screen.json() {
+                context
+                    .screen
+                    .document("trust", &json!({ "change": TrustChange::ClockReset, "digest": store.digest() }))?;
+            }
             context.screen.say("the machine's clock counts as right again; the reason stands on the trail");
             Ok(Exit::Ok)
         }

@@ -53,6 +53,9 @@ pub struct Call {
     pub class: EffectClass,
     /// Arguments besides the resource, escaped, in a few words.
     pub arguments: String,
+    /// Who would have to approve, in a plan.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
     /// The record on the trail; none if there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub record: Option<u64>,

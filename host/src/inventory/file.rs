@@ -134,15 +134,17 @@ impl File<'_> {
             wait: self.own_time(raw.wait.as_ref(), default.wait)?,
         };
         let mib = 1 << 20;
-        if !(mib..=1024 * mib).contains(&settings.segment_bytes) {
+        // A segment holds four reserves, so that the next one is prepared before the reserve is touched.
+        if !(4 * mib..=1024 * mib).contains(&settings.segment_bytes) {
             return Err(
-                self.error(&self.line_of("segment_mib", &at), "`segment_mib` must be at least 1 and at most 1024")
+                self.error(&self.line_of("segment_mib", &at), "`segment_mib` must be at least 4 and at most 1024")
             );
         }
-        if !(mib..=1024 * mib).contains(&settings.reserve_bytes) {
-            return Err(
-                self.error(&self.line_of("reserve_mib", &at), "`reserve_mib` must be at least 1 and at most 1024")
-            );
+        if !(mib..=settings.segment_bytes / 4).contains(&settings.reserve_bytes) {
+            let most = settings.segment_bytes / 4 / mib;
+            let problem =
+                format!("`reserve_mib` must be at least 1 and at most a quarter of `segment_mib`, which is {most}");
+            return Err(self.error(&self.line_of("reserve_mib", &at), problem));
         }
         Ok(settings)
     }
@@ -275,9 +277,17 @@ impl File<'_> {
             // Long enough to catch a program that ends at once over a bad configuration.
             settle_time: self.own_time(raw.settle_time.as_ref(), Duration::from_millis(200))?,
             reload_signal,
-            output_bytes: raw.output_kib.unwrap_or(1_024).clamp(4, 1 << 20) * 1_024,
-            open_files: raw.open_files.unwrap_or(1_024).clamp(16, 1 << 20),
+            output_bytes: self.within("output_kib", raw.output_kib.unwrap_or(1_024), 4, 1 << 20, &at)? * 1_024,
+            open_files: self.within("open_files", raw.open_files.unwrap_or(1_024), 16, 1 << 20, &at)?,
         })
+    }
+
+    fn within(&self, key: &str, value: u64, least: u64, most: u64, at: &Range<usize>) -> Result<u64, InventoryError> {
+        if (least..=most).contains(&value) {
+            Ok(value)
+        } else {
+            Err(self.error(at, format!("`{key}` must be at least {least} and at most {most}, not {value}")))
+        }
     }
 
     fn probe(&self, raw: Spanned<RawProbe>) -> Result<Probe, InventoryError> {
@@ -326,7 +336,11 @@ impl File<'_> {
             every: self.time(raw.every.as_ref(), &at, Duration::from_secs(5))?,
             timeout,
             slow: raw.slow.as_ref().map(|slow| self.time(Some(slow), &at, Duration::ZERO)).transpose()?,
-            fail_after: raw.fail_after.unwrap_or(3).max(1),
+            fail_after: match raw.fail_after {
+                Some(0) => return Err(self.error(&at, "`fail_after` must be at least 1")),
+                Some(count) => count,
+                None => 3,
+            },
         })
     }
 

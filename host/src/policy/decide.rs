@@ -209,7 +209,11 @@ impl PolicySet {
         fail_closed(&response)?;
         let policies = determining(&response);
         if response.decision() == CedarDecision::Deny {
-            let code = if policies.is_empty() { DenialCode::NoPermit } else { DenialCode::Forbidden };
+            // INVARIANT 3: a playbook without a permit hears the same whether a rule forbids the resource or nobody has
+            // heard of it; the operator still sees the rule.
+            let permitted = || authorizer.is_authorized(request, &slice.permits, &asker.entities).decision();
+            let forbidden = !policies.is_empty() && permitted() == CedarDecision::Allow;
+            let code = if forbidden { DenialCode::Forbidden } else { DenialCode::NoPermit };
             return Err(Refusal::new(code, policies));
         }
         let Some(gates) = &slice.gates else { return Ok(Ruling::Permitted { policies }) };

@@ -104,7 +104,7 @@ impl PolicySet {
         };
         let decided = ids.iter().filter_map(|id| self.named(id)).map(note).collect();
         let known = self.world().resource(resource);
-        let missing = matches!(&ruling, Ruling::Denied(refusal) if refusal.code == DenialCode::NoPermit);
+        let missing = matches!(&ruling, Ruling::Denied(refusal) if refusal.code == DenialCode::NoPermit && refusal.policies.is_empty());
         let mut explanation =
             Explanation { ruling, decided, nearest: None, known_resource: known.is_some(), meant: None, grant: None };
         match (known, missing) {

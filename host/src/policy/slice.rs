@@ -63,6 +63,8 @@ impl Index {
 pub(super) struct Slice {
     /// Hard rules and permits.
     pub(super) rules: CedarSet,
+    /// The permits alone: whether there would have been one is asked when a hard rule forbids.
+    pub(super) permits: CedarSet,
     /// Gates; none: nothing to ask.
     pub(super) gates: Option<CedarSet>,
 }
@@ -129,10 +131,16 @@ impl Asker {
 
 /// Policies as the sets that are judged.
 pub(super) fn sets<'a>(policies: impl Iterator<Item = &'a Loaded>) -> Result<Slice, String> {
-    let (mut rules, mut gates) = (CedarSet::new(), CedarSet::new());
+    let (mut rules, mut permits, mut gates) = (CedarSet::new(), CedarSet::new(), CedarSet::new());
     for loaded in policies {
-        let set = if loaded.kind == Kind::Gate { &mut gates } else { &mut rules };
-        set.add(loaded.policy.clone()).map_err(|error| error.to_string())?;
+        let sets: &mut [&mut CedarSet] = match loaded.kind {
+            Kind::Gate => &mut [&mut gates],
+            Kind::Hard => &mut [&mut rules],
+            Kind::Permit => &mut [&mut rules, &mut permits],
+        };
+        for set in sets {
+            set.add(loaded.policy.clone()).map_err(|error| error.to_string())?;
+        }
     }
-    Ok(Slice { rules, gates: (!gates.is_empty()).then_some(gates) })
+    Ok(Slice { rules, permits, gates: (!gates.is_empty()).then_some(gates) })
 }

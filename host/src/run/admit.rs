@@ -107,7 +107,7 @@ fn notes(verified: &VerifiedPlaybook, request: &Request) -> Vec<String> {
             notes.push("its signature has expired; it runs because these bytes were accepted before".to_owned());
         }
         Standing::PinnedClockBehind => {
-            notes.push("the clock stands before the last record of the trail; nothing new is admitted until `guardian trust reset-clock`".to_owned());
+            notes.push("the clock stands before the last record of the trail; nothing new is admitted until `guardian trust reset-clock --reason WHY`".to_owned());
         }
     }
     let triggers = &verified.manifest().triggers;

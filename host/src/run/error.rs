@@ -78,7 +78,9 @@ impl RunError {
             Self::Trust(_) => Some(RefusingRoom::Trust),
             Self::Policy(_) | Self::NoPermit { .. } => Some(RefusingRoom::Policy),
             Self::Load(_) | Self::Compile(_) | Self::Binding(_) => Some(RefusingRoom::Load),
-            Self::Registry(RegistryError::WrongBytes { .. }) => Some(RefusingRoom::Registry),
+            Self::Registry(RegistryError::WrongBytes { .. } | RegistryError::Damaged { .. }) => {
+                Some(RefusingRoom::Registry)
+            }
             Self::Inventory(_)
             | Self::File(_)
             | Self::Request(_)

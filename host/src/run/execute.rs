@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::audit::{Body, Trail};
 use crate::capability::Hands;
-use crate::gate::{Call, Gate, Halt, Parts, Transcript, UndoJournal};
+use crate::gate::{Approvals, Call, Gate, Halt, Parts, Transcript, UndoJournal};
 use crate::model::{Incident, RunEvent, RunId, RunState, escape_to};
 use crate::sandbox::{self, CallError, GuestEnd, Program};
 
@@ -23,6 +23,7 @@ pub(super) struct Acting {
     pub(super) trail: Arc<Trail>,
     pub(super) hands: Arc<Hands>,
     pub(super) undo: Arc<UndoJournal>,
+    pub(super) approvals: Approvals,
 }
 
 /// Runs a playbook for a request, to the end.
@@ -38,7 +39,12 @@ pub fn execute(
     watcher: Watcher,
 ) -> Result<RunReport, RunError> {
     trail.admits_new_runs()?;
-    let acting = Acting { trail: Arc::clone(&trail), hands, undo: Arc::new(site.undo_journal()?) };
+    let acting = Acting {
+        trail: Arc::clone(&trail),
+        hands,
+        undo: Arc::new(site.undo_journal()?),
+        approvals: Approvals::Required,
+    };
     let outcome = run(site, &acting, request, watcher);
     // A refusal or a report counts only once it is on the disk; what is published is published, what is not is retried.
     trail.flush()?;
@@ -137,6 +143,7 @@ fn guest(
         undo: Arc::clone(&acting.undo),
         clock: Arc::clone(&site.clock),
         limits: site.configuration.limits.clone(),
+        approvals: acting.approvals,
     };
     let mut gate = Gate::new(parts, id.clone(), admitted.verified().id(), incident.clone(), watcher);
     let transcript = gate.transcript();
@@ -153,11 +160,11 @@ fn guest(
 
 /// From how guest code ended to where the run stands. What the gate knows weighs more than what the guest says.
 fn conclude(end: GuestEnd, progress: &mut Progress, report: &mut RunReport) {
-    if let Some(reason) = &report.transcript.trail_lost {
-        progress.take(RunEvent::TrailLost, reason);
-    } else if let Some(reason) = &report.transcript.lost_track {
+    if let Some(reason) = &report.transcript.lost_track {
         let reason = format!("an effect may or may not have happened: {}", escape_to(reason, SHOWN));
         progress.take(RunEvent::LostTrack, &reason);
+    } else if let Some(reason) = &report.transcript.trail_lost {
+        progress.take(RunEvent::TrailLost, reason);
     } else if let Some(who) = &report.transcript.approval {
         progress.take(RunEvent::ApprovalNeeded, &format!("a gate asks for approval by {who}"));
     }
@@ -184,7 +191,7 @@ fn conclude(end: GuestEnd, progress: &mut Progress, report: &mut RunReport) {
 /// Healed is what the target's own check says.
 fn ask_the_check(site: &Site, acting: &Acting, progress: &mut Progress, report: &mut RunReport) {
     let terms = Terms::of(&site.configuration.inventory, &report.target);
-    let looked = check::wait(&*acting.hands, &*site.clock, &report.target, &terms, |look| {
+    let looked = check::wait(&acting.hands, &*site.clock, &report.target, &terms, |look| {
         let body = Body::Check {
             resource: report.target.clone(),
             reading: look.reading.clone(),
@@ -218,9 +225,12 @@ fn finish(acting: &Acting, report: &mut RunReport) {
         millis: report.millis,
     };
     if let Err(error) = acting.trail.append_durable(Some(&report.run), body) {
-        // INVARIANT 1: an end that is not on the trail did not happen; the next start finds the run open.
-        report.state = RunState::AuditUnavailable;
-        report.reason = error.to_string();
+        // INVARIANT 1: an end that is not on the trail did not happen; the next start finds the run open. That an effect
+        // is in doubt is still the worse news.
+        if report.state != RunState::Indeterminate {
+            report.state = RunState::AuditUnavailable;
+            report.reason = error.to_string();
+        }
         return;
     }
     if report.state == RunState::Healed

@@ -3,14 +3,14 @@
 //! A plan is judged as live: there is no fact that tells a policy, or a guest, that this is one. The hands look at the
 //! real world, do nothing, and answer with what would be; from then on reads of that resource and of its check answer
 //! what was assumed, marked so. The trail is one in memory that begins where the real one stands, so that what is
-//! already used up counts. Nothing is written; a writer beside it is not in the way.
+//! already used up counts. A gate that asks for people is noted and taken as granted. Nothing is written; a writer beside it is not in the way.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::audit::{MemoryLog, Reader, Trail};
 use crate::capability::{Hands, SimulatedHands};
-use crate::gate::UndoJournal;
+use crate::gate::{Approvals, UndoJournal};
 
 use super::execute::{Acting, Watcher, run};
 use super::{Request, RunError, RunReport, Site, actor};
@@ -24,5 +24,5 @@ pub fn plan(site: &Site, request: &Request, fails: BTreeSet<u32>, watcher: Watch
     let trail = Arc::new(Trail::in_memory(MemoryLog::default(), state, actor(), Arc::clone(&site.clock)));
     let hands = Arc::new(Hands::simulated(SimulatedHands::new(site.hands()?, fails)));
     let undo = Arc::new(UndoJournal::of_a_plan(site.keyed_digest()));
-    run(site, &Acting { trail, hands, undo }, request, watcher)
+    run(site, &Acting { trail, hands, undo, approvals: Approvals::Assumed }, request, watcher)
 }

@@ -71,7 +71,8 @@ impl Site {
         let trust = TrustStore::load(&etc.sub("trust")?)?;
         let var = home.open_var()?;
         let keys = var.sub("keys")?;
-        let key = HostKey::load(&keys)?;
+        // A lost host key costs what it protected: compiled code is compiled again, and old keyed digests match nothing.
+        let key = HostKey::load_or_make(&keys)?;
         let cache = CompiledCache::open(var.sub("cache")?, HostKey::load(&keys)?)?;
         let store = Store::open(var.sub("store")?)?;
         // One thread: it only waits for the bus.

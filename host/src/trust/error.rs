@@ -161,7 +161,7 @@ pub enum TrustError {
     },
     /// The clock stands before a time that was already seen.
     #[error(
-        "the clock says {now}, but the trail has seen {last_seen}: only playbooks accepted before may run; set the clock, or run `guardian trust reset-clock` if the trail's time was wrong"
+        "the clock says {now}, but the trail has seen {last_seen}: only playbooks accepted before may run; set the clock, or run `guardian trust reset-clock --reason WHY` if the trail's time was wrong"
     )]
     ClockBehind {
         /// What the clock says.

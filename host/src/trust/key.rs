@@ -173,6 +173,7 @@ impl fmt::Debug for SigningKey {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test edits files from outside")]
 mod tests {
     use super::*;
 

@@ -286,6 +286,7 @@ fn path(folder: &Folder) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test edits files from outside")]
 mod tests {
     use super::super::SigningKey;
     use super::*;
