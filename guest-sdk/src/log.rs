@@ -1,6 +1,6 @@
 //! The run's own log: lines for the person who reads the run afterwards.
 //!
-//! The macros [`debug!`](crate::debug), [`info!`](crate::info), [`warn!`](crate::warn) and [`error!`](crate::error) take
+//! The macros [`debug!`](crate::debug), [`info!`](crate::info), [`warn!`](crate::warn) and [`error!`](macro@crate::error) take
 //! a format string and let the line go if the host refuses it: a playbook that may not log should still heal. A run has
 //! a budget of lines and bytes, and one that spends it is ended.
 

@@ -1,7 +1,7 @@
 //! The one choke point: decide, prepare the undo, write the intent, act, write the outcome.
 //!
 //! Every call of every guest comes through [`Gate::call`], and there is no other way to a hand: a hand takes a
-//! [`Permit`](crate::policy::Permit) and an [`Intent`](crate::audit::Intent), and only the policy and the trail can make
+//! [`Permit`] and an [`Intent`](crate::audit::Intent), and only the policy and the trail can make
 //! those. This is the only room that names policy, audit and capability together.
 //!
 //! The order is the product. Policy decides before anything is spent (INVARIANT 2). A refusal is a value, recorded, and

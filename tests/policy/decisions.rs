@@ -184,13 +184,18 @@ fn gates_ask_only_for_what_is_otherwise_permitted() {
     assert_eq!(answer(&ask(&set, "acme/fix", &stop, &facts)), "needs 2 of dba lead sre-oncall (low stop)");
     // A gate and no permit: denied, nobody is asked.
     assert_eq!(answer(&ask(&set, "acme/look", &stop, &facts)), "no-permit");
-    // A gate and a hard rule: denied, nobody is asked.
-    assert_eq!(answer(&ask(&set, "acme/fix", &action(RESTART, "db"), &facts)), "forbidden by protected");
+    // A hard rule and no permit: as if nobody had heard of the resource, and nobody is asked.
+    assert_eq!(answer(&ask(&set, "acme/fix", &action(RESTART, "db"), &facts)), "no-permit by protected");
+    // A gate, a hard rule and a permit: denied, nobody is asked.
+    let wide = WEB.replace("Guardian::Service::\"web\"", "Guardian::Service::\"db\"");
+    let shielded =
+        load(&[("hard/a.cedar", DEFAULT_HARD), ("gates/a.cedar", GATES), ("permits/a.cedar", &wide)]).unwrap();
+    assert_eq!(answer(&ask(&shielded, "acme/fix", &action(RESTART, "db"), &facts)), "forbidden by protected");
     facts.approvals.insert("sre-oncall".to_owned());
     assert_eq!(answer(&ask(&set, "acme/fix", &action(RESTART, "web"), &facts)), "permitted by web");
     assert_eq!(answer(&ask(&set, "acme/fix", &stop, &facts)), "needs 2 of lead (stop)");
     // An approval never lifts a hard rule.
-    assert_eq!(answer(&ask(&set, "acme/fix", &action(RESTART, "db"), &facts)), "forbidden by protected");
+    assert_eq!(answer(&ask(&shielded, "acme/fix", &action(RESTART, "db"), &facts)), "forbidden by protected");
 }
 
 #[test]
