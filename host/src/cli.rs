@@ -25,6 +25,7 @@ mod status;
 mod story;
 mod trust;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -51,10 +52,16 @@ pub fn main() -> ExitCode {
     match execute(arguments) {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("guardian: {}", failure.message);
+            // The last door: a path or somebody else's error message can hold anything.
+            let _ = writeln!(std::io::stderr(), "guardian: {}", one_line(&failure.message));
             failure.exit.into()
         }
     }
+}
+
+/// A message on one line, with nothing in it that a terminal obeys. What was escaped before stays as it is.
+fn one_line(message: &str) -> String {
+    message.chars().map(|c| if c == '\\' { c.to_string() } else { crate::model::escape(&c.to_string()) }).collect()
 }
 
 fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {

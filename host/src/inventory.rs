@@ -10,14 +10,12 @@
 mod duration;
 mod file;
 mod home;
-mod nearest;
 mod resource;
 mod settings;
 mod shape;
 
 pub use duration::parse_duration;
 pub use home::Home;
-pub use nearest::nearest;
 pub use resource::{Attempts, Check, CommandLine, Healed, Inventory, Look, Probe, Service, Supervisor};
 pub use settings::{AuditSettings, Configuration, DEFAULT_CONFIGURATION, SystemdSettings};
 

@@ -285,6 +285,14 @@ pub enum AuditCommand {
     Tail,
     /// Check every byte: frames, numbers, tree roots and the signed checkpoint, derived anew.
     Verify,
+    /// Say what became of an intent whose outcome is not known, so that its target can be healed again.
+    Settle {
+        /// The number of the intent's record.
+        seq: u64,
+        /// What you found; stands on the trail.
+        #[arg(long)]
+        reason: String,
+    },
     /// After damage or a restored backup: begin a new trail that names the old one and what was lost.
     Recover {
         /// Why; stands first on the new trail.

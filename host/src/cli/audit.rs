@@ -29,6 +29,7 @@ pub(super) fn execute(context: &Context, command: AuditCommand) -> Result<Exit, 
         AuditCommand::Show { seq } => show(context, seq),
         AuditCommand::Tail => tail(context),
         AuditCommand::Verify => verify(context),
+        AuditCommand::Settle { seq, reason } => settle(context, seq, &reason),
         AuditCommand::Recover { reason } => succeed(context, SuccessorKind::Recover, &reason),
         AuditCommand::Fork { reason } => succeed(context, SuccessorKind::Fork, &reason),
     }
@@ -65,8 +66,7 @@ fn show(context: &Context, seq: u64) -> Result<Exit, Failure> {
     screen.say(&screen.paint(Tone::Faint, &format!("  {} at byte {}", escape_to(&shown.segment, SHOWN), shown.offset)));
     let value: Value = serde_json::from_slice(&shown.bytes)?;
     for text in serde_json::to_string_pretty(&value)?.lines() {
-        // JSON spells control characters out; bidirectional and invisible ones it does not.
-        screen.say(&format!("  {}", crate::model::escape(text).replace("\\\\", "\\")));
+        screen.say(&format!("  {}", crate::model::escape_json(text)));
     }
     Ok(Exit::Ok)
 }
@@ -79,7 +79,7 @@ fn tail(context: &Context) -> Result<Exit, Failure> {
     loop {
         filter = reader.follow(&filter, &mut |shown| {
             if screen.json() {
-                screen.line(&serde_json::to_string(&shown.record)?);
+                screen.line(&crate::model::escape_json(&serde_json::to_string(&shown.record)?));
             } else {
                 screen.say(&line(screen, &shown.record));
             }
@@ -116,6 +116,21 @@ fn verify(context: &Context) -> Result<Exit, Failure> {
             "  {} bytes at the end are no whole batch: being written now, or torn by a crash",
             verified.unfinished_bytes
         ));
+    }
+    Ok(Exit::Ok)
+}
+
+fn settle(context: &Context, seq: u64, reason: &str) -> Result<Exit, Failure> {
+    let configuration = Configuration::load(&context.home.open_etc()?)?;
+    let options = audit_options(&context.home, &configuration);
+    let trail = Trail::open(&options, actor(), std::sync::Arc::clone(&context.clock))?;
+    let record = trail.settle(seq, reason);
+    trail.close()?;
+    let record = record?;
+    if context.screen.json() {
+        context.screen.document("audit-settle", &json!({ "settled": seq, "record": record }))?;
+    } else {
+        context.screen.say(&format!("the intent in record {seq} is settled (record {record})"));
     }
     Ok(Exit::Ok)
 }

@@ -15,18 +15,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, anyhow, bail};
-use wasm_encoder::{ComponentSection, CustomSection};
 use wit_component::ComponentEncoder;
 
 use crate::durable::Folder;
 use crate::model::{Digest, Interface, Limits, Manifest, escape_to};
+use crate::policy::PolicySet;
 use crate::sandbox::walk;
+use crate::trust::embed_manifest;
 
 const TARGET: &str = "wasm32-unknown-unknown";
 /// The toolchain that scripts/guest-toolchain links where rustup cannot fetch the target.
 const LINKED_TOOLCHAIN: &str = "guardian-guest";
 /// A manifest's own limit, in bytes.
 const LARGEST_MANIFEST: u64 = 64 * 1024;
+
+/// The permits a playbook ships, for operators to start from.
+const FRAGMENT: &str = "permits.cedar";
 
 /// What was built.
 #[derive(Debug)]
@@ -70,6 +74,7 @@ pub fn build(dir: &Path, out: Option<&Path>) -> Result<Built> {
     let text = folder.read_bounded("playbook.toml", LARGEST_MANIFEST)?;
     let text = String::from_utf8(text).map_err(|_| anyhow!("playbook.toml in {} is not UTF-8", dir.display()))?;
     let manifest = Manifest::from_toml(&text).with_context(|| format!("playbook.toml in {}", dir.display()))?;
+    check_fragment(&folder, &manifest)?;
     let module = core_module(dir)?;
     let component = with_manifest(&module, &manifest)?;
     let report = walk(&component, &BTreeSet::from(Interface::ALL), &Limits::default())?;
@@ -86,17 +91,26 @@ pub fn build(dir: &Path, out: Option<&Path>) -> Result<Built> {
     })
 }
 
+/// The permits that a playbook ships may speak for that playbook and for nobody else.
+fn check_fragment(folder: &Folder, manifest: &Manifest) -> Result<()> {
+    let text = match folder.read_bounded(FRAGMENT, LARGEST_MANIFEST) {
+        Ok(text) => String::from_utf8(text).map_err(|_| anyhow!("{FRAGMENT} is not UTF-8"))?,
+        Err(error) if error.is_not_found() => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    PolicySet::load_fragment(&manifest.id(), FRAGMENT, &text)?;
+    Ok(())
+}
+
 /// The component, with the manifest inside.
 fn with_manifest(module: &[u8], manifest: &Manifest) -> Result<Vec<u8>> {
-    let mut component = ComponentEncoder::default()
+    let component = ComponentEncoder::default()
         .validate(true)
         .module(module)
         .and_then(|mut encoder| encoder.encode())
         .map_err(|error| anyhow!("{}", escape_to(&format!("{error:#}"), 400)))
         .context("the module is no playbook; export one with `guardian_sdk::export!` and import from the SDK only")?;
-    let json = manifest.to_json();
-    CustomSection { name: Manifest::SECTION.into(), data: json.into() }.append_to_component(&mut component);
-    Ok(component)
+    Ok(embed_manifest(&component, manifest)?)
 }
 
 /// How guests are compiled on this machine.

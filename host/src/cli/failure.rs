@@ -80,6 +80,7 @@ impl From<RunError> for Failure {
             RunError::Registry(error) => error.into(),
             RunError::File(error) => error.into(),
             RunError::Request(message) => Self::usage(message),
+            error @ RunError::InDoubt { .. } => Self { exit: Exit::Indeterminate, message: error.to_string() },
             other => Self::other(other.to_string()),
         }
     }

@@ -270,6 +270,12 @@ fn list(context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
+/// The highest release that was ever accepted.
+fn trail_mark(context: &Context, id: &PlaybookId) -> Result<Option<u64>, Failure> {
+    let state = Reader::open(context.home.var())?.state()?;
+    Ok(state.high_water(id).map(|mark| mark.release))
+}
+
 fn remove(context: &Context, playbook: &str) -> Result<Exit, Failure> {
     let id: PlaybookId = playbook.parse()?;
     let site = context.site()?;
@@ -292,7 +298,8 @@ fn remove(context: &Context, playbook: &str) -> Result<Exit, Failure> {
     trail.append_durable(None, body)?;
     site.store.remove(&id)?;
     trail.close()?;
-    context.screen.say(&format!("removed {id}; releases older than {release} stay refused"));
+    let mark = trail_mark(context, &id)?.unwrap_or(release);
+    context.screen.say(&format!("removed {id}; releases older than {mark} stay refused"));
     if context.screen.json() {
         context.screen.document("playbook-remove", &json!({ "playbook": id, "release": release }))?;
     }

@@ -77,7 +77,7 @@ fn explain(context: &Context, asked: &Asked) -> Result<Exit, Failure> {
     let site = context.site()?;
     let playbook = asked.playbook.parse()?;
     let verb = Verb::from_id(&asked.action).ok_or_else(|| {
-        let known = crate::inventory::nearest(&asked.action, Verb::ALL.iter().map(|verb| verb.id()));
+        let known = crate::model::nearest(&asked.action, Verb::ALL.iter().map(|verb| verb.id()));
         let hint = known.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
         Failure::usage(format!("there is no action `{}`{hint}", escape_to(&asked.action, 64)))
     })?;

@@ -10,7 +10,7 @@ use super::Exit;
 use super::arguments::{IncidentArguments, RunArguments};
 use super::context::Context;
 use super::failure::Failure;
-use super::screen::{Screen, Tone};
+use super::screen::Screen;
 use super::story;
 
 pub(super) fn run(context: &Context, given: &RunArguments) -> Result<Exit, Failure> {
@@ -37,22 +37,14 @@ pub(super) fn request(site: &Site, given: &IncidentArguments) -> Result<Request,
 /// Runs one request on an opened home, and shows each call as it ends.
 pub(super) fn one(site: &Site, request: &Request, screen: &Screen) -> Result<RunReport, Failure> {
     let trail = Arc::new(site.open_trail()?);
-    let in_doubt = trail.in_doubt();
-    if !in_doubt.is_empty() {
-        let numbers: Vec<String> = in_doubt.iter().map(|(seq, _)| seq.to_string()).collect();
-        screen.say(&format!(
-            "{} what became of the intents in record {} is not known: guardian ended before their outcome; look at them with `guardian audit show`",
-            screen.paint(Tone::Warn, "note:"),
-            numbers.join(", ")
-        ));
-    }
     let shown = Screen::new(screen.json());
     let watcher = Box::new(move |call: &crate::gate::Call| shown.say(&story::call(&shown, call, false)));
     let hands = Arc::new(Hands::real(site.hands()?));
     screen.say(&format!("run {} for {} on {}", request.playbook, request.kind, request.target));
     let report = execute(site, Arc::clone(&trail), hands, request, watcher);
-    if let Some(trail) = Arc::into_inner(trail) {
-        trail.close()?;
+    // The end of the run is durable by now, or the report says that it is not; what closing still publishes is retried.
+    if let Some(Err(error)) = Arc::into_inner(trail).map(crate::audit::Trail::close) {
+        tracing::warn!("{error}");
     }
     Ok(report?)
 }

@@ -91,7 +91,7 @@ impl Screen {
                 document.insert("items".to_owned(), other.clone());
             }
         }
-        self.line(&serde_json::to_string_pretty(&document)?);
+        self.line(&crate::model::escape_json(&serde_json::to_string_pretty(&document)?));
         Ok(())
     }
 

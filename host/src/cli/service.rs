@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::audit::Body;
 use crate::capability::Deadline;
-use crate::model::{Name, ResourceName, ServiceVerb, Verb, escape};
+use crate::model::{ErrorCode, Name, ResourceName, ServiceVerb, Verb, escape};
 
 use super::Exit;
 use super::arguments::ServiceCommand;
@@ -30,12 +30,21 @@ pub(super) fn execute(context: &Context, command: ServiceCommand) -> Result<Exit
     inventory.service(&resource)?;
     let hands = site.hands()?;
     let trail = site.open_trail()?;
-    let acted = hands.services().by_person(verb, &name, Deadline::after(site.configuration.limits.call_time()));
     let action = Verb::Service(verb).id().to_owned();
-    let result = acted.as_ref().map_or_else(|error| escape(&error.to_string()), |_| "done".to_owned());
-    trail.append_durable(None, Body::Person { action, resource: resource.clone(), result })?;
+    let record = |result: String| {
+        let body = Body::Person { action: action.clone(), resource: resource.clone(), result };
+        trail.append_durable(None, body)
+    };
+    // INVARIANT 1 holds for people too: first who asked for what, then the act.
+    record("asked".to_owned())?;
+    let acted = hands.services().by_person(verb, &name, Deadline::after(site.configuration.limits.call_time()));
+    let noted = record(acted.as_ref().map_or_else(|error| escape(&error.to_string()), |_| "done".to_owned()));
+    let status = acted.map_err(|error| Failure {
+        exit: if error.code() == ErrorCode::Indeterminate { Exit::Indeterminate } else { Exit::Other },
+        message: error.to_string(),
+    })?;
+    noted?;
     trail.close()?;
-    let status = acted.map_err(|error| Failure::other(error.to_string()))?;
     if context.screen.json() {
         context.screen.document("service", &json!({ "resource": resource, "status": status }))?;
     } else {

@@ -9,12 +9,12 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
-use crate::model::{Limits, Name, PlaybookId};
+use crate::model::{Limits, Name, PlaybookId, nearest};
 
 use super::resource::{Attempts, Check, CommandLine, Healed, Look, Probe, Service, Supervisor};
 use super::settings::{AuditSettings, Configuration, SystemdSettings};
 use super::shape::{RawAttempts, RawAudit, RawCheck, RawHealed, RawMain, RawMore, RawPlaybook, RawProbe, RawService};
-use super::{InventoryError, nearest, parse_duration};
+use super::{InventoryError, parse_duration};
 
 /// One file being read: its text, to turn positions into lines.
 struct File<'a> {
@@ -92,8 +92,8 @@ impl File<'_> {
             ("calls", limits.calls, 1, 1_000_000),
             ("log_lines", limits.log_lines, 1, 100_000),
             ("log_bytes", limits.log_bytes, 1_024, 64 << 20),
-            // Six times this, escaped, must fit one record of 65,535 bytes.
-            ("argument_bytes", limits.argument_bytes, 64, 8_192),
+            // Escaped, with the separators of a report's smallest entries, it must fit one record of 65,535 bytes.
+            ("argument_bytes", limits.argument_bytes, 64, 4_096),
             ("component_mib", limits.component_mib, 1, 256),
             ("compile_seconds", limits.compile_seconds, 1, 3_600),
             ("compile_mib", limits.compile_mib, 256, 65_536),
@@ -331,9 +331,14 @@ impl File<'_> {
         if timeout.is_zero() || timeout > Duration::from_secs(30) {
             return Err(self.error(&at, "`timeout` must be between 1ms and 30s"));
         }
+        let every = self.time(raw.every.as_ref(), &at, Duration::from_secs(5))?;
+        // Faster is a load of its own, and a record for every look.
+        if every < Duration::from_millis(50) {
+            return Err(self.error(&at, "`every` must be at least 50ms"));
+        }
         Ok(Check {
             look,
-            every: self.time(raw.every.as_ref(), &at, Duration::from_secs(5))?,
+            every,
             timeout,
             slow: raw.slow.as_ref().map(|slow| self.time(Some(slow), &at, Duration::ZERO)).transpose()?,
             fail_after: match raw.fail_after {
@@ -355,6 +360,10 @@ impl File<'_> {
         };
         if healed.successes == 0 {
             return Err(self.error(&at, "`successes` must be at least 1: healed is what a check says"));
+        }
+        // Longer, and a run holds the trail while a person waits.
+        if healed.deadline > Duration::from_secs(3_600) {
+            return Err(self.error(&at, "`deadline` must be at most 1h"));
         }
         if healed.grace > healed.deadline {
             return Err(self.error(&at, "`grace` is longer than `deadline`"));

@@ -65,12 +65,15 @@ impl Home {
     }
 
     fn open(&self, path: &Path) -> Result<Folder, InventoryError> {
-        Folder::open(path).map_err(|error| {
+        let folder = Folder::open(path).map_err(|error| {
             if error.is_not_found() {
                 InventoryError::NoHome(self.root.clone().unwrap_or_else(|| path.to_owned()))
             } else {
-                error.into()
+                InventoryError::from(error)
             }
-        })
+        })?;
+        // Whoever can write the folder can swap in another one of ours, with all its good modes inside.
+        folder.trusted()?;
+        Ok(folder)
     }
 }

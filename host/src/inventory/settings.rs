@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::durable::Folder;
-use crate::model::{Limits, Name, PlaybookId, ResourceKind, ResourceName};
+use crate::model::{Limits, Name, PlaybookId, ResourceKind, ResourceName, nearest};
 
-use super::resource::Inventory;
-use super::{InventoryError, file, nearest};
+use super::resource::{Inventory, Supervisor};
+use super::{InventoryError, file};
 
 /// What `guardian init` writes: every setting at its default, with its reason.
 pub const DEFAULT_CONFIGURATION: &str = include_str!("default.toml");
@@ -110,12 +110,23 @@ impl Configuration {
 
     /// What can only be checked when every file has been read: names that point at each other.
     fn checked(self, etc: &Folder) -> Result<Self, InventoryError> {
+        let wrong = |problem| InventoryError::Content { path: etc.path().join("guardian.toml"), line: 1, problem };
+        for (name, service) in &self.inventory.services {
+            if let Supervisor::Process(command) = &service.supervisor
+                && command.stop_time + command.settle_time >= self.limits.call_time()
+            {
+                let seconds = self.limits.call_seconds;
+                return Err(wrong(format!(
+                    "service `{name}` takes longer to stop and settle than a call may take ({seconds} s): lower its `stop_time` or raise `call_seconds`"
+                )));
+            }
+        }
         for (name, probe) in &self.inventory.probes {
             if let Some(of) = &probe.of
                 && !self.inventory.has(of)
             {
                 let problem = format!("probe `{name}` is `of` `{of}`, which is not in the inventory");
-                return Err(InventoryError::Content { path: etc.path().join("guardian.toml"), line: 1, problem });
+                return Err(wrong(problem));
             }
         }
         Ok(self)

@@ -52,6 +52,26 @@ pub fn escape_to(text: &str, longest: usize) -> String {
     escape(&cut)
 }
 
+/// A JSON text with every dangerous character spelled as JSON spells characters, so that it means the same to a parser
+/// and nothing to a terminal. Such characters stand only inside strings; line feeds between them are left alone.
+#[must_use]
+pub fn escape_json(json: &str) -> String {
+    if !json.chars().any(|c| is_dangerous(c) && c != '\n') {
+        return json.to_owned();
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_dangerous(c) && c != '\n' {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,5 +82,13 @@ mod tests {
         assert_eq!(escape("a\\nb"), "a\\\\nb");
         assert_eq!(escape("naïve · 服务"), "naïve · 服务");
         assert_eq!(escape_to("abcdef", 3), "abc…");
+    }
+
+    #[test]
+    fn json_means_the_same_to_a_parser_and_nothing_to_a_terminal() {
+        let value = serde_json::json!({ "said": "\u{9b}2J\u{202e}\u{7f}\u{e0001}ok" });
+        let text = escape_json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(!text.chars().any(|c| is_dangerous(c) && c != '\n'), "{text}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&text).unwrap(), value);
     }
 }

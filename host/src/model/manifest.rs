@@ -114,8 +114,7 @@ impl Manifest {
     /// # Errors
     /// When it is not TOML, has an unknown key, lacks one, or a value is out of bounds.
     pub fn from_toml(text: &str) -> Result<Self, InvalidManifest> {
-        let manifest: Self = toml::from_str(text)
-            .map_err(|error| InvalidManifest::Shape(error.to_string().trim_end().replace('\n', " · ")))?;
+        let manifest: Self = toml::from_str(text).map_err(|error| shape_of(text, &error))?;
         manifest.checked()
     }
 
@@ -185,6 +184,13 @@ impl Manifest {
         }
         Ok(self)
     }
+}
+
+/// One line with the place: an excerpt of somebody else's file is for an editor, not for a message.
+fn shape_of(text: &str, error: &toml::de::Error) -> InvalidManifest {
+    let start = error.span().map_or(0, |span| span.start);
+    let line = text.as_bytes().iter().take(start).filter(|byte| **byte == b'\n').count() + 1;
+    InvalidManifest::Shape(format!("line {line}: {}", super::escape_to(error.message(), 300)))
 }
 
 #[cfg(test)]

@@ -10,13 +10,12 @@ use std::collections::BTreeSet;
 use cedar_policy::pst::{self, Expr};
 use cedar_policy::{EvalResult, Expression, Request, eval_expression};
 
-use crate::model::{DenialCode, PlaybookId, ResourceName, Verb};
+use crate::model::{DenialCode, PlaybookId, ResourceName, Verb, nearest};
 
 use super::decide::Refusal;
 use super::facts::Facts;
 use super::load::{Kind, Loaded, PolicySet};
 use super::reads;
-use super::rules;
 use super::slice::Asker;
 use super::world::Known;
 
@@ -110,7 +109,7 @@ impl PolicySet {
         match (known, missing) {
             (None, _) => {
                 let ids = self.world().ids_of(resource.kind().entity()).unwrap_or_default();
-                let near = rules::nearest(resource.name(), ids.into_iter());
+                let near = nearest(resource.name(), ids.into_iter());
                 explanation.meant = near.map(|name| format!("{}.{name}", resource.kind().word()));
             }
             (Some(known), true) => {

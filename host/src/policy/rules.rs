@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use cedar_policy::pst::{self, Clause};
 use cedar_policy::{Effect, Policy};
 
-use crate::model::{Name, PlaybookId};
+use crate::model::{Name, PlaybookId, nearest};
 
 use super::finding::Finding;
 use super::load::{Kind, Place};
@@ -232,13 +232,4 @@ fn names_exist(policy: &Policy, place: &Place<'_>, world: Option<&World>, findin
             findings.push(place.finding(&id, message, remedy));
         }
     }
-}
-
-/// The known name that a typo most likely meant; none when nothing is half as near.
-pub(super) fn nearest<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|name| (strsim::normalized_damerau_levenshtein(typed, name), name))
-        .filter(|(likeness, _)| *likeness >= 0.5)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }

@@ -13,7 +13,7 @@ use cap_std::fs::{OpenOptions, OpenOptionsExt as _};
 use super::RegistryError;
 use super::index::{Entry, Index, Release};
 use crate::durable::Folder;
-use crate::model::{Digest, PlaybookId, Timestamp};
+use crate::model::{Digest, PlaybookId, Timestamp, nearest};
 
 const INDEX: &str = "playbooks.json";
 const CONTENT: &str = "sha256";
@@ -212,9 +212,8 @@ const fn system(act: &'static str, source: std::io::Error) -> RegistryError {
 
 fn unknown(index: &Index, id: &PlaybookId) -> RegistryError {
     let asked = id.to_string();
-    let nearest = index.playbooks.keys().map(|known| (strsim::damerau_levenshtein(&known.to_string(), &asked), known));
-    // Three slips of the finger; further away it is another word.
-    let nearest_name = nearest.filter(|(far, _)| *far <= 3).min().map(|(_, known)| known.clone());
+    let known: Vec<String> = index.playbooks.keys().map(ToString::to_string).collect();
+    let nearest_name = nearest(&asked, known.iter().map(String::as_str)).and_then(|name| name.parse().ok());
     RegistryError::Unknown { playbook: id.clone(), nearest_name }
 }
 

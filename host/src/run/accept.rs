@@ -93,6 +93,7 @@ pub fn accept(site: &Site, trail: &Trail, component: Arc<[u8]>, envelope: &[u8])
         },
     )?;
     site.store.add(&id, release, verified.digest(), verified.bytes(), envelope, site.clock.now())?;
+    site.sweep_cache()?;
     Ok(Accepted { playbook: id, release, digest: *verified.digest(), signers, interfaces, record })
 }
 

@@ -56,6 +56,18 @@ pub enum RunError {
     /// The trail.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// An earlier effect on the target may or may not have happened.
+    #[error(
+        "whether {verb} on {resource} happened is not known (record {record}): look at it, then say so with `guardian audit settle {record} --reason WHAT-YOU-FOUND`"
+    )]
+    InDoubt {
+        /// The intent.
+        record: u64,
+        /// What was tried.
+        verb: String,
+        /// On what.
+        resource: String,
+    },
     /// The manifest's roles and parameters do not fit what the operator bound.
     #[error("{0}")]
     Binding(String),
@@ -88,6 +100,7 @@ impl RunError {
             | Self::Registry(_)
             | Self::Hand(_)
             | Self::Runtime(_)
+            | Self::InDoubt { .. }
             | Self::Audit(_) => None,
         }
     }

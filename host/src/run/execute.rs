@@ -39,19 +39,41 @@ pub fn execute(
     watcher: Watcher,
 ) -> Result<RunReport, RunError> {
     trail.admits_new_runs()?;
+    nothing_in_doubt(site, &trail, request)?;
     let acting = Acting {
         trail: Arc::clone(&trail),
         hands,
         undo: Arc::new(site.undo_journal()?),
         approvals: Approvals::Required,
     };
-    let outcome = run(site, &acting, request, watcher);
-    // A refusal or a report counts only once it is on the disk; what is published is published, what is not is retried.
-    trail.flush()?;
-    if let Err(error) = trail.publish() {
+    let mut outcome = run(site, &acting, request, watcher);
+    // A refusal or a report counts only once it is on the disk. What happened is still told: that the trail is lost must
+    // not hide that an effect is in doubt.
+    if let Err(error) = trail.flush() {
+        match &mut outcome {
+            Ok(report) if report.state != RunState::Indeterminate => {
+                report.state = RunState::AuditUnavailable;
+                report.reason = error.to_string();
+            }
+            Ok(report) => report.notes.push(error.to_string()),
+            Err(_) => return Err(error.into()),
+        }
+    } else if let Err(error) = trail.publish() {
+        // Publication trouble never poisons: it is retried, and past a bound no new run starts.
         tracing::warn!("the checkpoint was not published: {error}");
     }
     outcome
+}
+
+/// INVARIANT 9: what may or may not have happened to this target is for a person to say, not to be done again.
+fn nothing_in_doubt(site: &Site, trail: &Trail, request: &Request) -> Result<(), RunError> {
+    let inventory = &site.configuration.inventory;
+    let owner = inventory.target_of(&request.target);
+    let about = |resource: &str| resource.parse().is_ok_and(|resource| inventory.target_of(&resource) == owner);
+    match trail.in_doubt().into_iter().find(|(_, intent)| about(&intent.resource)) {
+        None => Ok(()),
+        Some((record, intent)) => Err(RunError::InDoubt { record, verb: intent.verb, resource: intent.resource }),
+    }
 }
 
 /// The same for given hands and trail.

@@ -11,6 +11,8 @@ use super::RunError;
 const MOST_LABELS: usize = 64;
 /// The longest key or value of a label, in bytes.
 const LONGEST_LABEL: usize = 256;
+/// All labels together, in bytes: six times this, escaped, still fits one record.
+const ALL_LABELS: usize = 4 * 1_024;
 
 /// What a run is asked for, as a person gave it.
 #[derive(Clone, Debug)]
@@ -70,6 +72,9 @@ impl Request {
 fn read_labels(given: &[String]) -> Result<BTreeMap<String, String>, RunError> {
     if given.len() > MOST_LABELS {
         return Err(RunError::Request(format!("at most {MOST_LABELS} labels are taken, not {}", given.len())));
+    }
+    if given.iter().map(String::len).sum::<usize>() > ALL_LABELS {
+        return Err(RunError::Request(format!("all labels together may have at most {ALL_LABELS} bytes")));
     }
     let mut labels = BTreeMap::new();
     for label in given {

@@ -71,6 +71,7 @@ impl Site {
         let trust = TrustStore::load(&etc.sub("trust")?)?;
         let var = home.open_var()?;
         let keys = var.sub("keys")?;
+        keys.trusted()?;
         // A lost host key costs what it protected: compiled code is compiled again, and old keyed digests match nothing.
         let key = HostKey::load_or_make(&keys)?;
         let cache = CompiledCache::open(var.sub("cache")?, HostKey::load(&keys)?)?;
@@ -144,7 +145,10 @@ impl Site {
     /// When it cannot be made.
     pub fn undo_journal(&self) -> Result<UndoJournal, RunError> {
         let state: Folder = self.home.open_var()?.make_sub("state")?;
-        Ok(UndoJournal::new(state.make_sub("undo")?, self.keyed_digest()))
+        state.trusted()?;
+        let undo = state.make_sub("undo")?;
+        undo.trusted()?;
+        Ok(UndoJournal::new(undo, self.keyed_digest()))
     }
 
     fn engine(&self) -> Result<Arc<Engine>, RunError> {
@@ -186,6 +190,15 @@ impl Site {
             Compiled::Refused(reason) => Err(RunError::Compile(reason)),
             Compiled::Limit(hit) => Err(RunError::Compile(hit.to_string())),
         }
+    }
+
+    /// Removes compiled code of components that are no longer in the store, and of other engines.
+    pub(super) fn sweep_cache(&self) -> Result<(), RunError> {
+        let entries = self.store.list()?;
+        let keep: Vec<Digest> =
+            entries.values().flat_map(|entry| entry.releases.values().map(|release| release.digest)).collect();
+        self.cache.sweep(&keep, self.engine()?.engine_hash())?;
+        Ok(())
     }
 
     /// The program of an admitted playbook, linked with what it was granted.
