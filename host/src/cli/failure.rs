@@ -40,17 +40,34 @@ macro_rules! failures {
 }
 
 failures! {
-    AuditError => AuditUnavailable,
     InventoryError => Usage,
     DurableError => Usage,
     InvalidName => Usage,
     InvalidDigest => Usage,
     InvalidManifest => Usage,
     PolicyError => Refused,
-    TrustError => Refused,
     LoadRefusal => Refused,
     RegistryError => Usage,
     serde_json::Error => Other,
+}
+
+impl From<AuditError> for Failure {
+    fn from(error: AuditError) -> Self {
+        // A number that is not there is a slip of the person who asked; the trail itself is well.
+        let exit = if matches!(error, AuditError::NoRecord { .. }) { Exit::Usage } else { Exit::AuditUnavailable };
+        Self { exit, message: error.to_string() }
+    }
+}
+
+impl From<TrustError> for Failure {
+    fn from(error: TrustError) -> Self {
+        let slip = match &error {
+            TrustError::Change(_) | TrustError::PublicKey { .. } | TrustError::PrivateKey { .. } => true,
+            TrustError::File(file) => file.is_not_found(),
+            _ => false,
+        };
+        Self { exit: if slip { Exit::Usage } else { Exit::Refused }, message: error.to_string() }
+    }
 }
 
 impl From<anyhow::Error> for Failure {
