@@ -2,10 +2,12 @@
 #![allow(clippy::disallowed_methods, reason = "tests act from outside, as a person or an attacker does")]
 
 mod audit;
+mod cli;
 mod contract;
 mod coverage;
 mod golden;
 mod guests;
+mod journey;
 mod playbook_build;
 mod policy;
 mod structure;

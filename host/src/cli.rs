@@ -24,10 +24,12 @@ mod service;
 mod status;
 mod story;
 mod trust;
+mod usage;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser as _};
 
 pub use self::arguments::Arguments;
@@ -44,8 +46,12 @@ pub fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are answers; everything else is one line of what is wrong and a hint.
-            let _ = error.print();
+            // Help and version are answers, and so is the list of commands to whoever gave none.
+            if !error.use_stderr() || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+                let _ = error.print();
+            } else {
+                eprintln!("guardian: {}", usage::one_line(&error));
+            }
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
         }
     };

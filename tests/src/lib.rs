@@ -4,6 +4,10 @@
 //! they lie; run by hand, both are looked for in the target directory that the test itself was built into.
 #![allow(clippy::disallowed_methods, reason = "tests act from outside, as a person or an attacker does")]
 
+mod snapshot;
+
+pub use self::snapshot::Snapshot;
+
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -102,6 +106,15 @@ impl Said {
         let lines: Vec<&str> = self.err.lines().filter(|line| !line.trim().is_empty()).collect();
         assert_eq!(lines.len(), 1, "one line was expected: {self:?}");
         lines[0]
+    }
+
+    /// Neither stream has a control sequence, or a character that turns the text around.
+    ///
+    /// # Panics
+    /// When one has.
+    pub fn nothing_raw(&self) {
+        let raw = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        assert!(!self.out.contains(raw) && !self.err.contains(raw), "{self:?}");
     }
 
     /// The JSON document on standard output.
@@ -215,6 +228,26 @@ impl House {
     pub fn ok(&self, arguments: &[&str]) -> Said {
         let said = self.guardian(arguments);
         assert_eq!(said.code, 0, "{arguments:?}: {said:?}");
+        said
+    }
+
+    /// Runs a command that must be refused: with that code, one line on standard error that holds all `words`, nothing
+    /// raw on either stream, and no file changed. A refusal of a playbook is itself a record, so a command that opens the
+    /// trail may add to it, and to nothing else.
+    ///
+    /// # Panics
+    /// When it does anything else.
+    pub fn refused(&self, arguments: &[&str], code: i32, words: &[&str]) -> Said {
+        let opens_the_trail = matches!(arguments, ["run" | "trust", ..] | ["playbook", "add" | "remove", ..]);
+        let but: &[&str] = if opens_the_trail { &["var/audit"] } else { &[] };
+        let before = Snapshot::of(self.root(), but);
+        let said = self.guardian(arguments);
+        before.unchanged(&Snapshot::of(self.root(), but), &format!("{arguments:?}"));
+        assert_eq!(said.code, code, "{arguments:?}: {said:?}");
+        for word in words {
+            assert!(said.line().contains(word), "{arguments:?} does not say `{word}`: {said:?}");
+        }
+        said.nothing_raw();
         said
     }
 

@@ -216,6 +216,12 @@ pub enum Body {
 }
 
 impl Body {
+    /// Every word that [`Body::kind`] of this version answers.
+    pub const KINDS: [&'static str; 16] = [
+        "boot", "recovery", "trust", "policy", "store", "refused", "run-start", "intent", "read", "outcome", "denied",
+        "check", "run-end", "resumed", "successor", "high-water",
+    ];
+
     /// The word in the field `type`.
     #[must_use]
     pub fn kind(&self) -> &str {

@@ -24,6 +24,7 @@ pub(super) fn execute(context: &Context, command: AuditCommand) -> Result<Exit, 
     match command {
         AuditCommand::List { run, kind, from, last } => {
             let run = run.map(|run| run.parse()).transpose()?;
+            kind.as_deref().map_or(Ok(()), known_type)?;
             list(context, &Filter { run, kind, from: from.unwrap_or(0) }, last)
         }
         AuditCommand::Show { seq } => show(context, seq),
@@ -33,6 +34,18 @@ pub(super) fn execute(context: &Context, command: AuditCommand) -> Result<Exit, 
         AuditCommand::Recover { reason } => succeed(context, SuccessorKind::Recover, &reason),
         AuditCommand::Fork { reason } => succeed(context, SuccessorKind::Fork, &reason),
     }
+}
+
+/// A misspelled type would find nothing, and nothing reads like "it never happened".
+fn known_type(kind: &str) -> Result<(), Failure> {
+    if Body::KINDS.contains(&kind) {
+        return Ok(());
+    }
+    let hint = crate::inventory::nearest(kind, Body::KINDS).map_or_else(
+        || format!("; there are {}", Body::KINDS.join(", ")),
+        |name| format!("; did you mean `{name}`?"),
+    );
+    Err(Failure::usage(format!("no record has the type `{}`{hint}", escape_to(kind, 64))))
 }
 
 fn reader(context: &Context) -> Result<Reader, Failure> {

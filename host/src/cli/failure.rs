@@ -46,7 +46,6 @@ failures! {
     InvalidDigest => Usage,
     InvalidManifest => Usage,
     PolicyError => Refused,
-    TrustError => Refused,
     LoadRefusal => Refused,
     RegistryError => Usage,
     serde_json::Error => Other,
@@ -60,6 +59,17 @@ impl From<AuditError> for Failure {
             _ => Exit::AuditUnavailable,
         };
         Self { exit, message: error.to_string() }
+    }
+}
+
+impl From<TrustError> for Failure {
+    fn from(error: TrustError) -> Self {
+        let slip = match &error {
+            TrustError::Change(_) | TrustError::PublicKey { .. } | TrustError::PrivateKey { .. } => true,
+            TrustError::File(file) => file.is_not_found(),
+            _ => false,
+        };
+        Self { exit: if slip { Exit::Usage } else { Exit::Refused }, message: error.to_string() }
     }
 }
 

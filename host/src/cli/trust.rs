@@ -64,6 +64,10 @@ pub(super) fn execute(context: &Context, command: TrustCommand) -> Result<Exit, 
                     .document("trust", &json!({ "change": TrustChange::ClockReset, "digest": store.digest() }))?;
             }
             context.screen.say("the machine's clock counts as right again; the reason stands on the trail");
+            if context.screen.json() {
+                let change = json!({ "change": TrustChange::ClockReset, "publisher": null, "digest": store.digest() });
+                context.screen.document("trust", &change)?;
+            }
             Ok(Exit::Ok)
         }
     }

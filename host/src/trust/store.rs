@@ -180,7 +180,10 @@ impl TrustStore {
     pub fn remove(&mut self, publisher: &Name, label: Option<&Name>) -> Result<(), TrustError> {
         let mut next = self.clone();
         let entry = next.publishers.get_mut(publisher).ok_or_else(|| {
-            TrustError::Change(format!("no publisher `{publisher}` is trusted; see `guardian trust list`"))
+            let close = |known: &&Name| strsim::damerau_levenshtein(known.as_str(), publisher.as_str()) <= 2;
+            let meant = self.publishers.keys().find(close);
+            let hint = meant.map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
+            TrustError::Change(format!("no publisher `{publisher}` is trusted{hint}; see `guardian trust list`"))
         })?;
         if let Some(label) = label {
             if entry.keys.remove(label).is_none() {

@@ -1,0 +1,6 @@
+//! The command line from outside: every mistake gives one clear line, its own exit code, and changes nothing.
+
+mod arguments;
+mod artifacts;
+mod files;
+mod shapes;

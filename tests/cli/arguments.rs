@@ -1,0 +1,98 @@
+//! Mistakes on the command line itself.
+
+use guardian_tests::House;
+
+/// A run of the healing playbook, with one thing wrong.
+const RUN: [&str; 6] = ["run", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web"];
+
+fn run_with<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    RUN.iter().copied().chain(more.iter().copied()).collect()
+}
+
+#[test]
+fn without_a_home_every_command_says_how_to_make_one() {
+    let house = House::empty();
+    let wasm = guardian_tests::text(&guardian_tests::playbooks().join("service_crashed-1.wasm"));
+    for arguments in [
+        &RUN[..],
+        &["plan", "a/b", "--incident", "c", "--target", "service.d"],
+        &["status"],
+        &["trust", "list"],
+        &["trust", "remove", "acme"],
+        &["playbook", "list"],
+        &["playbook", "remove", "a/b"],
+        &["policy", "check"],
+        &["policy", "explain", "a/b", "service.start", "service.web"],
+    ] {
+        house.refused(arguments, 2, &["guardian --home", "init"]);
+    }
+    for arguments in [&["audit", "list"][..], &["audit", "verify"], &["audit", "tail"], &["audit", "show", "0"]] {
+        house.refused(arguments, 5, &["no audit trail", "guardian init"]);
+    }
+    house.refused(&["playbook", "verify", &wasm], 3, &["not signed", "guardian playbook sign"]);
+}
+
+#[test]
+fn unknown_words_get_the_nearest() {
+    let house = House::empty();
+    for (arguments, words) in [
+        (&["stauts"][..], &["stauts", "status"][..]),
+        (&["status", "--jsno"], &["--jsno", "--json"]),
+        (&["audit", "verfy"], &["verfy", "verify"]),
+        (&["status", "--home"], &["--home"]),
+        (&["completions", "zhs"], &["zhs", "zsh"]),
+        (&["run", "a/b", "--target", "service.web"], &["--incident"]),
+        (&["plan"], &["--incident", "--target"]),
+        (&[], &["command"]),
+        (&["run", "a/b", "--incident", "c", "--target", "service.d", "--severity", "many"], &["many", "--severity"]),
+        (&["run", "a/b", "--incident", "c", "--target", "service.d", "--severity", "-1"], &["-1"]),
+        (&["status", "\u{1b}[2Jx"], &["\\u{1b}[2Jx"]),
+    ] {
+        house.refused(arguments, 2, words);
+    }
+}
+
+#[test]
+fn a_request_that_makes_no_sense_is_named() {
+    let house = House::new();
+    for (arguments, words) in [
+        (vec!["run", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.wbe"], &["service.wbe", "did you mean `service.web`"][..]),
+        (vec!["run", "guardian/service_crashed", "--incident", "service_crashed", "--target", "web"], &["web"]),
+        (vec!["run", "guardian/service_crashed", "--incident", "Service Crashed", "--target", "service.web"], &["Service Crashed"]),
+        (vec!["run", "service_crashed", "--incident", "service_crashed", "--target", "service.web"], &["service_crashed", "/"]),
+        (vec!["run", "guardian/service_crahsed", "--incident", "service_crashed", "--target", "service.web"], &["did you mean `guardian/service_crashed`"]),
+        (vec!["run", "nobody/nothing", "--incident", "service_crashed", "--target", "service.web"], &["nobody/nothing"]),
+        (run_with(&["--severity", "0"]), &["severity", "1", "10"]),
+        (run_with(&["--severity", "11"]), &["severity", "1", "10"]),
+        (run_with(&["--label", "novalue"]), &["novalue", "="]),
+        (run_with(&["--label", "=x"]), &["label"]),
+        (run_with(&["--label", "a\u{1b}[2J=x"]), &["\\u{1b}[2J"]),
+        (run_with(&["--wait", "5"]), &["--wait", "5", "unit"]),
+        (vec!["plan", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web", "--assume", "fail:0"], &["fail:N"]),
+        (vec!["plan", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web", "--assume", "win:1"], &["fail:N", "win:1"]),
+        (vec!["policy", "explain", "guardian/service_crashed", "service.restrat", "service.web"], &["service.restrat", "did you mean `service.restart`"]),
+        (vec!["playbook", "remove", "guardian/service_crahsed"], &["did you mean `guardian/service_crashed`"]),
+        (vec!["trust", "add", "/nowhere/a.pub", "--publisher", "acme"], &["/nowhere"]),
+        (vec!["trust", "add", "/nowhere/a.pub", "--publisher", "Not A Name"], &["Not A Name"]),
+        (vec!["init"], &["already", "nothing was changed"]),
+    ] {
+        house.refused(&arguments, 2, words);
+    }
+    house.refused(&["audit", "show", "100000"], 2, &["no record 100000", "numbered from 0"]);
+    house.refused(&["audit", "list", "--run", "r"], 2, &["`r`"]);
+    house.refused(&["audit", "list", "--type", "intnet"], 2, &["intnet", "did you mean `intent`"]);
+    house.refused(&["trust", "remove", "guradian"], 2, &["did you mean `guardian`"]);
+}
+
+#[test]
+fn completions_and_help_are_there() {
+    let house = House::empty();
+    for (shell, words) in [("bash", "complete -F"), ("zsh", "#compdef guardian"), ("fish", "complete -c guardian")] {
+        let said = house.ok(&["completions", shell]);
+        assert!(said.out.contains(words) && said.err.is_empty(), "{shell}");
+    }
+    let said = house.ok(&["--help"]);
+    assert!(!said.out.contains('\u{1b}'));
+    crate::golden::same("help.txt", &said.out);
+    assert!(house.ok(&["--version"]).out.starts_with("guardian "));
+}
