@@ -217,9 +217,9 @@ pub enum Body {
 
 impl Body {
     /// Every word that [`Body::kind`] of this version answers.
-    pub const KINDS: [&'static str; 16] = [
+    pub const KINDS: [&'static str; 17] = [
         "boot", "recovery", "trust", "policy", "store", "refused", "run-start", "intent", "read", "outcome", "denied",
-        "check", "run-end", "resumed", "successor", "high-water",
+        "check", "run-end", "resumed", "successor", "high-water", "person",
     ];
 
     /// The word in the field `type`.

@@ -41,7 +41,7 @@ fn known_type(kind: &str) -> Result<(), Failure> {
     if Body::KINDS.contains(&kind) {
         return Ok(());
     }
-    let hint = crate::inventory::nearest(kind, Body::KINDS).map_or_else(
+    let hint = crate::model::nearest(kind, Body::KINDS).map_or_else(
         || format!("; there are {}", Body::KINDS.join(", ")),
         |name| format!("; did you mean `{name}`?"),
     );
