@@ -12,6 +12,15 @@ use super::failure::Failure;
 pub(super) fn execute(context: &Context, command: KeyCommand) -> Result<Exit, Failure> {
     let KeyCommand::New { file } = command;
     let (folder, name) = folder_of(&file)?;
+    // Both halves or none: a public half that is there may be the one that somebody trusts.
+    for name in [name.clone(), format!("{name}.pub")] {
+        if folder.dir().exists(&name) {
+            return Err(Failure::usage(format!(
+                "there is a file `{}` already; a key is never written over",
+                folder.path().join(&name).display()
+            )));
+        }
+    }
     let key = SigningKey::generate()?;
     key.store(&folder, &name)?;
     let public = key.public();

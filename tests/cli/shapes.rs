@@ -1,0 +1,101 @@
+//! The shapes of `--json`, as goldens: which fields there are and what type each has. Values are shown for the two fields
+//! that every document begins with; everything else is as different as machines and moments are.
+
+use std::collections::BTreeSet;
+
+use guardian_tests::{House, Said, playbooks, text};
+use serde_json::{Map, Value};
+
+/// A document with each value replaced by the word for its type, and lists by the different shapes in them.
+fn shape(value: &Value, key: &str) -> Value {
+    match value {
+        Value::Object(fields) => {
+            Value::Object(fields.iter().map(|(key, value)| (key.clone(), shape(value, key))).collect::<Map<_, _>>())
+        }
+        Value::Array(items) => {
+            let shapes: BTreeSet<String> = items.iter().map(|item| shape(item, "").to_string()).collect();
+            shapes.iter().map(|text| serde_json::from_str::<Value>(text).expect("a shape")).collect()
+        }
+        // Whether somebody logged in depends on where the test runs.
+        _ if key == "login_uid" => "number or null".into(),
+        _ if matches!(key, "guardian" | "kind" | "type" | "state" | "ok" | "verdict") => value.clone(),
+        Value::String(_) => "string".into(),
+        Value::Number(_) => "number".into(),
+        Value::Bool(_) => "boolean".into(),
+        Value::Null => Value::Null,
+    }
+}
+
+fn golden(said: &Said, name: &str) {
+    let document = said.json();
+    assert_eq!(document["guardian"], 1, "{name}");
+    assert_eq!(document["kind"].as_str(), Some(name.split('_').next().unwrap_or(name)), "{name}");
+    assert!(said.err.is_empty(), "{said:?}");
+    said.nothing_raw();
+    crate::golden::same(&format!("json_{name}.json"), &serde_json::to_string_pretty(&shape(&document, "")).expect("JSON"));
+}
+
+/// Runs with `--json` and compares; every one of these ends with 0.
+fn same(house: &House, name: &str, arguments: &[&str]) {
+    let arguments: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
+    golden(&house.ok(&arguments), name);
+}
+
+#[test]
+fn every_command_of_the_operator_has_its_shape() {
+    let house = House::empty();
+    let path = |name: &str| text(&house.root().join(name));
+    let (key, wasm) = (path("a.key"), path("a.wasm"));
+    std::fs::copy(playbooks().join("service_crashed-1.wasm"), &wasm).expect("a built playbook");
+    same(&house, "init", &["init"]);
+    same(&house, "key", &["key", "new", &key]);
+    same(&house, "trust", &["trust", "add", &format!("{key}.pub"), "--publisher", "guardian"]);
+    same(&house, "trust-list", &["trust", "list"]);
+    same(&house, "trust_clock", &["trust", "reset-clock", "--reason", "the clock was wrong"]);
+    same(&house, "playbook-inspect_unsigned", &["playbook", "inspect", &wasm]);
+    same(&house, "playbook-sign", &["playbook", "sign", &wasm, "--key", &key]);
+    same(&house, "playbook-inspect", &["playbook", "inspect", &wasm]);
+    same(&house, "playbook-verify", &["playbook", "verify", &wasm]);
+    same(&house, "playbook-add", &["playbook", "add", &wasm]);
+    same(&house, "playbook-list", &["playbook", "list"]);
+    same(&house, "policy-check", &["policy", "check"]);
+    same(&house, "audit-verify", &["audit", "verify"]);
+    same(&house, "playbook-remove", &["playbook", "remove", "guardian/service_crashed"]);
+    same(&house, "trust_remove", &["trust", "remove", "guardian"]);
+    same(&house, "audit-successor", &["audit", "fork", "--reason", "this machine was cloned"]);
+}
+
+#[test]
+fn what_runs_has_its_shape() {
+    let house = House::new();
+    let about = ["guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web"];
+    let with = |verb: &'static str| [&[verb], &about[..]].concat();
+    same(&house, "plan", &with("plan"));
+    same(&house, "run", &with("run"));
+    same(&house, "status", &["status"]);
+    same(&house, "audit-list", &["audit", "list"]);
+    let intent = house.records("intent")[0]["seq"].to_string();
+    same(&house, "audit-record", &["audit", "show", &intent]);
+    let explain = |action| ["policy", "explain", "guardian/service_crashed", action, "service.web"];
+    same(&house, "policy-explain_permitted", &explain("service.start"));
+    let denied = house.guardian(&[&explain("service.stop")[..], &["--json"]].concat());
+    assert_eq!(denied.code, 3);
+    golden(&denied, "policy-explain_denied");
+}
+
+#[test]
+fn nothing_is_coloured_where_no_terminal_is() {
+    let house = House::new();
+    for arguments in [&["status"][..], &["policy", "check"], &["trust", "list"], &["playbook", "list"], &["audit", "list"], &["--help"]] {
+        house.ok(arguments).nothing_raw();
+        for (key, value) in [("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1"), ("TERM", "xterm-256color")] {
+            let said: Said = house.command(arguments).env(key, value).output().expect("guardian starts").into();
+            said.nothing_raw();
+        }
+    }
+    house.heal(&[]).nothing_raw();
+    house.ok(&["status"]).nothing_raw();
+    for seq in 0..house.ok(&["audit", "verify", "--json"]).json()["records"].as_u64().expect("a number").min(12) {
+        house.ok(&["audit", "show", &seq.to_string()]).nothing_raw();
+    }
+}
