@@ -316,7 +316,7 @@ fn the_bytes_of_a_record_are_as_promised() {
         assert_eq!(serde_json::to_string(&record).unwrap(), line);
         kinds.insert(record.body.kind().to_owned());
     }
-    assert_eq!(kinds.len(), 17, "one line for every type: {kinds:?}");
+    assert_eq!(kinds.len(), 18, "one line for every type: {kinds:?}");
     // What the trail writes has the same shape: fields in the same order, nothing between.
     let home = tempfile::tempdir().unwrap();
     let trail = create(home.path());

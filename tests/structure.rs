@@ -61,7 +61,10 @@ fn imports_go_down_only() {
             .get(room.as_str())
             .unwrap_or_else(|| panic!("{file}: `{room}` stands on no floor; add it to the table"));
         // `durable` acts on files with the words of no other room; `model` knows nobody.
-        assert!(!text.contains("use crate::{"), "{file}: one `use crate::room::` per room, so that this test sees them all");
+        assert!(
+            !text.contains("use crate::{"),
+            "{file}: one `use crate::room::` per room, so that this test sees them all"
+        );
         for (at, _) in text.match_indices("crate::") {
             let named: String = text[at + 7..].chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
             if let Some(floor) = floors.get(named.as_str()) {
@@ -126,7 +129,9 @@ fn long_functions(file: &str, text: &str) -> Vec<String> {
         let modifiers = ["pub", "const", "async", "unsafe", "extern"];
         let before = code.split("fn ").next().unwrap_or_default();
         let is_function = code.contains("fn ")
-            && before.split_whitespace().all(|word| modifiers.contains(&word.split('(').next().unwrap_or(word)) || word.ends_with(')'));
+            && before
+                .split_whitespace()
+                .all(|word| modifiers.contains(&word.split('(').next().unwrap_or(word)) || word.ends_with(')'));
         if !is_function {
             continue;
         }

@@ -113,7 +113,8 @@ impl Said {
     /// # Panics
     /// When one has.
     pub fn nothing_raw(&self) {
-        let raw = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let raw =
+            |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         assert!(!self.out.contains(raw) && !self.err.contains(raw), "{self:?}");
     }
 

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 use super::record::{Body, Record, StoreChange};
-use crate::model::{Digest, Name, PlaybookId, ResourceName, RunId, RunState, Timestamp};
+use crate::model::{Digest, Name, Outcome, PlaybookId, ResourceName, RunId, RunState, Timestamp};
 
 /// How many runs are remembered: what `guardian status` shows, with room for a busy day.
 pub const REMEMBERED_RUNS: usize = 256;
@@ -223,7 +223,9 @@ impl State {
                 };
                 self.open.insert(record.seq, open);
             }
-            Body::Outcome { of, .. } => {
+            // INVARIANT 9: what may or may not have happened stays open until a person says what they found.
+            Body::Outcome { outcome: Outcome::Indeterminate { .. }, .. } => {}
+            Body::Outcome { of, .. } | Body::Settled { of, .. } => {
                 self.open.remove(of);
             }
             _ => {}

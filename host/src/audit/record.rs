@@ -210,6 +210,8 @@ pub enum Body {
     },
     /// A person acted on a resource by hand, through Guardian: `result` is `done` or why not.
     Person { action: String, resource: ResourceName, result: String },
+    /// A person looked and said what became of the intent of record `of`, whose outcome was not known.
+    Settled { of: u64, reason: String },
     /// A type that this version does not know, as it stands.
     #[serde(skip)]
     Other { kind: String, fields: serde_json::Map<String, serde_json::Value> },
@@ -217,9 +219,25 @@ pub enum Body {
 
 impl Body {
     /// Every word that [`Body::kind`] of this version answers.
-    pub const KINDS: [&'static str; 17] = [
-        "boot", "recovery", "trust", "policy", "store", "refused", "run-start", "intent", "read", "outcome", "denied",
-        "check", "run-end", "resumed", "successor", "high-water", "person",
+    pub const KINDS: [&'static str; 18] = [
+        "boot",
+        "recovery",
+        "trust",
+        "policy",
+        "store",
+        "refused",
+        "run-start",
+        "intent",
+        "read",
+        "outcome",
+        "denied",
+        "check",
+        "run-end",
+        "resumed",
+        "successor",
+        "high-water",
+        "person",
+        "settled",
     ];
 
     /// The word in the field `type`.
@@ -243,6 +261,7 @@ impl Body {
             Self::Successor { .. } => "successor",
             Self::HighWater { .. } => "high-water",
             Self::Person { .. } => "person",
+            Self::Settled { .. } => "settled",
             Self::Other { kind, .. } => kind,
         }
     }

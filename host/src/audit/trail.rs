@@ -295,6 +295,23 @@ impl Trail {
         })
     }
 
+    /// A person says what became of an intent whose outcome is not known, so that its target can be acted on again. The
+    /// record is durable when this returns.
+    ///
+    /// # Errors
+    /// When that record is no intent in doubt, the reason is empty, or the trail cannot take the record.
+    pub fn settle(&self, of: u64, reason: &str) -> Result<u64, AuditError> {
+        if reason.trim().is_empty() {
+            return Err(AuditError::Option("say what you found: --reason must not be empty".to_owned()));
+        }
+        if !self.in_doubt().iter().any(|(seq, _)| *seq == of) {
+            return Err(AuditError::Option(format!(
+                "record {of} is no intent in doubt; `guardian status` names those that are"
+            )));
+        }
+        self.append_durable(None, Body::Settled { of, reason: crate::model::escape_to(reason, 1_000) })
+    }
+
     /// How the trail stands.
     #[must_use]
     pub fn status(&self) -> TrailStatus {

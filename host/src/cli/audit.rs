@@ -41,10 +41,8 @@ fn known_type(kind: &str) -> Result<(), Failure> {
     if Body::KINDS.contains(&kind) {
         return Ok(());
     }
-    let hint = crate::model::nearest(kind, Body::KINDS).map_or_else(
-        || format!("; there are {}", Body::KINDS.join(", ")),
-        |name| format!("; did you mean `{name}`?"),
-    );
+    let hint = crate::model::nearest(kind, Body::KINDS)
+        .map_or_else(|| format!("; there are {}", Body::KINDS.join(", ")), |name| format!("; did you mean `{name}`?"));
     Err(Failure::usage(format!("no record has the type `{}`{hint}", escape_to(kind, 64))))
 }
 
@@ -255,6 +253,7 @@ fn what(body: &Body) -> String {
             let key = key.as_ref().map_or_else(String::new, |key| format!(" {}", show(key)));
             format!("{}{key}{publisher}, {}", format!("{change:?}").to_lowercase(), digest.short())
         }
+        Body::Settled { of, reason } => format!("what became of {of}: {}", show(reason)),
         Body::Person { action, resource, result } => format!("{} {resource} by hand: {}", show(action), show(result)),
         Body::Successor { reason, lost, .. } => {
             format!("follows another trail: {} ({lost} records lost)", show(reason))

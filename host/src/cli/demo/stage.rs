@@ -49,7 +49,11 @@ impl Stage {
         let inside = Context { screen: Screen::silent(), ..context.within(stage.root()) };
         init::make(&inside, &stage.configuration()?)?;
         stage.publish(&inside, playbooks)?;
-        stage.start(&inside)?;
+        if let Err(failure) = stage.start(&inside) {
+            // What did start must not outlive its home; why it did not all start is the news.
+            let _ = stage.tear_down();
+            return Err(failure);
+        }
         Ok(stage)
     }
 
@@ -184,14 +188,14 @@ impl Stage {
     pub(super) fn tear_down(self) -> Result<(), Failure> {
         let context = Context::new(Some(self.root().to_owned()), false)?;
         let hands = context.site()?.hands()?;
-        for (name, _) in self.ports {
-            let name: Name = name.parse()?;
-            hands
-                .services()
-                .by_person(ServiceVerb::Stop, &name, Deadline::after(PATIENCE))
-                .map_err(|error| Failure::other(error.to_string()))?;
-        }
-        self.root.close().map_err(|error| Failure::other(format!("the demo's folder cannot be removed: {error}")))
+        let stop = |name: &str| -> Result<(), Failure> {
+            let stopped = hands.services().by_person(ServiceVerb::Stop, &name.parse()?, Deadline::after(PATIENCE));
+            stopped.map(drop).map_err(|error| Failure::other(error.to_string()))
+        };
+        // All of them, also when one does not stop.
+        let stopped: Vec<Result<(), Failure>> = self.ports.iter().map(|(name, _)| stop(name)).collect();
+        self.root.close().map_err(|error| Failure::other(format!("the demo's folder cannot be removed: {error}")))?;
+        stopped.into_iter().collect()
     }
 }
 
