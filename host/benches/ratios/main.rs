@@ -35,10 +35,10 @@ use report::Report;
 type Section = (&'static str, fn(&mut Report) -> Result<()>);
 
 const SECTIONS: [Section; 4] = [
-    ("run in_process", in_process::measure),
-    ("gate read policy", reading::measure),
-    ("audit begin effects", durable::measure),
-    ("process", process::measure),
+    ("run.in_process", in_process::measure),
+    ("gate.read policy", reading::measure),
+    ("audit.begin gate.effects", durable::measure),
+    ("process.run", process::measure),
 ];
 
 fn main() -> Result<std::process::ExitCode> {
