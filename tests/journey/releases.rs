@@ -6,10 +6,11 @@ use guardian::trust::{embed_manifest, read_manifest};
 use guardian_tests::{House, playbooks, text};
 
 /// The built healing playbook as another release, signed by the house's key.
-fn release(house: &House, number: u64) -> PathBuf {
+fn release(house: &House, number: u64, description: &str) -> PathBuf {
     let built = std::fs::read(playbooks().join("service_crashed-1.wasm")).expect("a built playbook");
     let mut manifest = read_manifest(&built).expect("its manifest");
     manifest.release = number;
+    manifest.description = description.to_owned();
     let section = wasmparser::Parser::new(0).parse_all(&built).find_map(|part| match part.expect("a component") {
         wasmparser::Payload::CustomSection(section) if section.name() == "guardian:manifest" => Some(section.range()),
         _ => None,
@@ -29,7 +30,7 @@ fn release(house: &House, number: u64) -> PathBuf {
 #[test]
 fn releases_go_up_and_back_only_on_purpose() {
     let house = House::new();
-    let (second, third) = (release(&house, 2), release(&house, 3));
+    let (second, third) = (release(&house, 2, "second"), release(&house, 3, "third"));
     let first = text(&house.root().join("service_crashed-1.wasm"));
     house.ok(&["playbook", "add", &text(&second)]);
     house.refused(&["playbook", "add", &first], 3, &["release"]);
@@ -40,7 +41,7 @@ fn releases_go_up_and_back_only_on_purpose() {
     assert_eq!(house.heal(&[]).code, 0);
     assert_eq!(house.records("run-start")[1]["release"], 3);
     // What was never accepted is no earlier release to go back to.
-    let never = release(&house, 1);
+    let never = release(&house, 1, "never accepted");
     house.refused(&["playbook", "add", &text(&never), "--rollback"], 3, &["release"]);
     house.ok(&["playbook", "remove", "guardian/service_crashed"]);
     house.refused(&["playbook", "add", &text(&second)], 3, &["release"]);
