@@ -7,6 +7,7 @@ mod contract;
 mod coverage;
 mod golden;
 mod guests;
+mod journey;
 mod playbook_build;
 mod policy;
 mod structure;

@@ -24,7 +24,7 @@ fn without_a_home_every_command_says_how_to_make_one() {
         &["policy", "check"],
         &["policy", "explain", "a/b", "service.start", "service.web"],
     ] {
-        house.refused(arguments, 2, &["guardian --home", "init"]);
+        house.refused(arguments, 2, &["no Guardian home", "guardian init --home"]);
     }
     for arguments in [&["audit", "list"][..], &["audit", "verify"], &["audit", "tail"], &["audit", "show", "0"]] {
         house.refused(arguments, 5, &["no audit trail", "guardian init"]);

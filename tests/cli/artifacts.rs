@@ -47,10 +47,10 @@ fn changed_bytes_are_refused() {
     flipped[good.len() / 2] ^= 1;
     for (bytes, words) in [
         (&flipped[..], "changed after signing"),
-        (&good[..good.len() / 2], "component"),
-        (&good[..8], "manifest"),
-        (b"", "component"),
-        (b"\x7fELF not a component at all", "component"),
+        (&good[..good.len() / 2], "changed after signing"),
+        (&good[..8], "changed after signing"),
+        (b"", "changed after signing"),
+        (b"\x7fELF not a component at all", "changed after signing"),
     ] {
         std::fs::write(&post.wasm, bytes).expect("written");
         post.refused(3, &[words]);
@@ -77,7 +77,7 @@ fn a_malformed_or_missing_envelope_is_refused() {
         ("{\"payloadType\":1}", "signature file"),
         (&good[..good.len() - 20], "signature file"),
         (&good.replace("payloadType", "payload\u{1b}Type"), "signature file"),
-        (&good.replacen("application/", "text/", 1), "payload type"),
+        (&good.replacen("application/", "text/", 1), "none of its signatures"),
     ] {
         std::fs::write(post.envelope(), content).expect("written");
         post.refused(3, &[words]);

@@ -22,6 +22,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
         ("run_seconds", "run_secnds", &["guardian.toml:2:", "did you mean `run_seconds`"][..]),
         ("run_seconds = 15", "run_seconds = 0", &["guardian.toml:2:", "at least 1"]),
         ("wait = \"2s\"", "wait = \"2\"", &["guardian.toml:8:", "unit"]),
+        ("reserve_mib = 1", "reserve_mib = 2", &["guardian.toml:7:", "a quarter of `segment_mib`"]),
         ("[service.web]", "[servce.web]", &["guardian.toml:10:", "did you mean `service`"]),
         ("settle_time = \"50ms\"", "settle_time = \"50 parsecs\"", &["guardian.toml:13:", "parsecs"]),
         ("[service.web]", "[service.web", &["guardian.toml:10:"]),

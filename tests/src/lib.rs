@@ -234,13 +234,13 @@ impl House {
 
     /// Runs a command that must be refused: with that code, one line on standard error that holds all `words`, nothing
     /// raw on either stream, and no file changed. A refusal of a playbook is itself a record, so a command that opens the
-    /// trail may add to it, and to nothing else.
+    /// trail may add to it and make its empty working folders, and nothing else.
     ///
     /// # Panics
     /// When it does anything else.
     pub fn refused(&self, arguments: &[&str], code: i32, words: &[&str]) -> Said {
         let opens_the_trail = matches!(arguments, ["run" | "trust", ..] | ["playbook", "add" | "remove", ..]);
-        let but: &[&str] = if opens_the_trail { &["var/audit"] } else { &[] };
+        let but: &[&str] = if opens_the_trail { &["var/audit", "var/state"] } else { &[] };
         let before = Snapshot::of(self.root(), but);
         let said = self.guardian(arguments);
         before.unchanged(&Snapshot::of(self.root(), but), &format!("{arguments:?}"));

@@ -6,7 +6,7 @@ use crate::audit::{AuditError, Trail};
 use crate::durable::Folder;
 use crate::inventory::{Configuration, DEFAULT_CONFIGURATION};
 use crate::policy::{DEFAULT_BASICS, DEFAULT_HARD};
-use crate::registry::HostKey;
+use crate::registry::{HostKey, Store};
 use crate::run::{actor, audit_options};
 
 use super::Exit;
@@ -60,6 +60,8 @@ pub(super) fn make(context: &Context, configuration: &str) -> Result<(), Failure
     for name in ["store", "cache", "state"] {
         var.make_sub(name)?;
     }
+    // The store makes its own folders when it is first opened; a home that is whole needs no writing to be read.
+    Store::open(var.sub("store")?)?;
     HostKey::load_or_make(&var.make_sub("keys")?)?;
     match Trail::create(&audit_options(home, &settings), actor(), std::sync::Arc::clone(&context.clock)) {
         Ok(trail) => trail.close()?,

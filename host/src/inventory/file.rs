@@ -128,9 +128,10 @@ impl File<'_> {
         let raw = raw.into_inner();
         let default = AuditSettings::default();
         let mib = |value: Option<u64>, default: u64| value.map_or(default, |mib| mib.saturating_mul(1 << 20));
+        let segment_bytes = mib(raw.segment_mib, default.segment_bytes);
         let settings = AuditSettings {
-            segment_bytes: mib(raw.segment_mib, default.segment_bytes),
-            reserve_bytes: mib(raw.reserve_mib, default.reserve_bytes),
+            segment_bytes,
+            reserve_bytes: mib(raw.reserve_mib, default.reserve_bytes.min(segment_bytes / 4)),
             wait: self.own_time(raw.wait.as_ref(), default.wait)?,
         };
         let mib = 1 << 20;
@@ -140,11 +141,12 @@ impl File<'_> {
                 self.error(&self.line_of("segment_mib", &at), "`segment_mib` must be at least 4 and at most 1024")
             );
         }
-        if !(mib..=settings.segment_bytes / 4).contains(&settings.reserve_bytes) {
-            let most = settings.segment_bytes / 4 / mib;
-            let problem =
-                format!("`reserve_mib` must be at least 1 and at most a quarter of `segment_mib`, which is {most}");
-            return Err(self.error(&self.line_of("reserve_mib", &at), problem));
+        // The trail keeps its reserve within a segment; more than a quarter would leave little to write in.
+        if raw.reserve_mib.is_some_and(|reserve| reserve == 0 || settings.reserve_bytes > segment_bytes / 4) {
+            return Err(self.error(
+                &self.line_of("reserve_mib", &at),
+                "`reserve_mib` must be at least 1 and at most a quarter of `segment_mib`",
+            ));
         }
         Ok(settings)
     }

@@ -1,0 +1,7 @@
+//! The whole way of an operator, from outside: a real service dies, is healed, and what must not happen does not.
+
+mod full;
+mod heal;
+mod hostile;
+mod kills;
+mod releases;

@@ -1,0 +1,67 @@
+//! Guardian is killed at moments spread over the whole life of a run. Whatever moment it is: the trail verifies, no new
+//! process of the service is there without a durable intent, and what is in doubt is said to the next one who looks.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use guardian_tests::House;
+
+use super::heal::kill;
+
+/// How often: every step of a run is hit some times.
+const KILLS: u32 = 64;
+
+const RUN: [&str; 6] = ["run", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web"];
+
+/// Numbers of intents without an outcome, as `status` shows them.
+fn in_doubt(house: &House) -> Vec<u64> {
+    let status = house.ok(&["status", "--json"]).json();
+    status["in_doubt"].as_array().expect("a list").iter().filter_map(serde_json::Value::as_u64).collect()
+}
+
+#[test]
+fn a_run_that_is_killed_at_any_moment_leaves_no_effect_without_an_intent() {
+    let house = House::new();
+    let permits = house.permits().join("service_crashed.cedar");
+    let text = std::fs::read_to_string(&permits).expect("the permits");
+    std::fs::write(&permits, text.replace("context.used.h1 < 3", "context.used.h1 < 1000")).expect("more often");
+    assert_eq!(house.heal(&[]).code, 0);
+    kill(&house);
+    let begun = Instant::now();
+    assert_eq!(house.heal(&[]).code, 0);
+    let life = begun.elapsed();
+    let mut known = house.web();
+    let (mut changes, mut doubts, mut said_so) = (house.records("intent").len(), 0, 0);
+    for round in 0..KILLS {
+        if house.web().is_some() {
+            kill(&house);
+            known = None;
+        }
+        let doubted = in_doubt(&house);
+        let mut run = house.command(&RUN).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("guardian starts");
+        std::thread::sleep(life * round / KILLS);
+        run.kill().expect("a kill");
+        let output = run.wait_with_output().expect("an end");
+        house.ok(&["audit", "verify"]);
+        // The hand may have been asked just before the kill, and the keeper finishes what it was asked.
+        std::thread::sleep(Duration::from_millis(20));
+        let now = house.web();
+        if now.is_some() && now != known {
+            changes += 1;
+        }
+        known = now;
+        let intents = house.records("intent").len();
+        assert!(intents >= changes, "round {round}: {changes} processes and only {intents} intents");
+        if !doubted.is_empty() {
+            doubts += 1;
+            let shown = String::from_utf8_lossy(&output.stdout);
+            let first = doubted[0].to_string();
+            said_so += usize::from(shown.contains("note:") && shown.contains(&first));
+        }
+    }
+    assert!(doubts > 0, "no kill hit an effect; the spread is wrong");
+    assert!(said_so > 0, "no run said what its predecessor left in doubt");
+    let healed = house.heal(&[]);
+    assert_eq!(healed.code, 0, "{healed:?}");
+    house.ok(&["audit", "verify"]);
+}
