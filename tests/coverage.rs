@@ -11,8 +11,8 @@ use guardian::capability::{ClockHand, Hands, ProbeHand, RealHands, ServiceHand, 
 use guardian::gate::{Gate, Halt, Ledger, Parts, Passage, UndoJournal};
 use guardian::inventory::{Configuration, Inventory};
 use guardian::model::{
-    Action, Clock, Digest, ErrorCode, Incident, IncidentSource, Limits, LogLevel, ManualClock, Outcome, ResourceName, RunId,
-    ServiceVerb, Timestamp, Verb,
+    Action, Clock, Digest, ErrorCode, Incident, IncidentSource, Limits, LogLevel, ManualClock, Outcome, ResourceName,
+    RunId, ServiceVerb, Timestamp, Verb,
 };
 use guardian::policy::{PolicySet, ResourceFact, Source, World};
 
@@ -130,7 +130,10 @@ fn every_function_is_denied_without_a_permit_and_that_is_on_the_trail() {
         }
         bench.trail.flush().expect("a flush");
         let records = bench.log.records();
-        assert!(records.iter().any(|record| matches!(&record.body, Body::Denied { action, .. } if action == id)), "{id}");
+        assert!(
+            records.iter().any(|record| matches!(&record.body, Body::Denied { action, .. } if action == id)),
+            "{id}"
+        );
         assert!(!records.iter().any(|record| matches!(&record.body, Body::Intent { .. } | Body::Read { .. })), "{id}");
     }
 }
@@ -146,7 +149,9 @@ fn every_function_is_allowed_by_its_own_permit_and_that_is_on_the_trail() {
         bench.trail.flush().expect("a flush");
         let records = bench.log.records();
         let begun = records.iter().find_map(|record| match &record.body {
-            Body::Intent { action: recorded, .. } if action.verb().class().is_effect() => Some((record.seq, recorded.clone())),
+            Body::Intent { action: recorded, .. } if action.verb().class().is_effect() => {
+                Some((record.seq, recorded.clone()))
+            }
             Body::Read { action: recorded, .. } => Some((record.seq, recorded.clone())),
             _ => None,
         });
@@ -179,7 +184,11 @@ fn nonsense_the_unknown_and_the_forbidden_look_alike() {
 
 #[test]
 fn undo_material_of_a_stop_is_referenced_in_its_intent() {
-    let permits = format!("{}\n{}", permit(Verb::Service(ServiceVerb::Start)), permit(Verb::Service(ServiceVerb::Stop)).replace("\"one\"", "\"two\""));
+    let permits = format!(
+        "{}\n{}",
+        permit(Verb::Service(ServiceVerb::Start)),
+        permit(Verb::Service(ServiceVerb::Stop)).replace("\"one\"", "\"two\"")
+    );
     let mut bench = bench(&permits);
     let act = |verb| Action::Service { verb, name: "web".to_owned() };
     bench.gate.call(act(ServiceVerb::Start)).expect("a start");

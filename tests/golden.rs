@@ -9,5 +9,9 @@ pub(crate) fn same(name: &str, found: &str) {
         std::fs::write(&path, format!("{}\n", found.trim_end())).expect("the golden is written");
     }
     let golden = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    assert_eq!(found.trim_end(), golden.trim_end(), "{name} changed; if it is meant, run the test with GUARDIAN_BLESS=1");
+    assert_eq!(
+        found.trim_end(),
+        golden.trim_end(),
+        "{name} changed; if it is meant, run the test with GUARDIAN_BLESS=1"
+    );
 }

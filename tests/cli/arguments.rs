@@ -56,21 +56,63 @@ fn unknown_words_get_the_nearest() {
 fn a_request_that_makes_no_sense_is_named() {
     let house = House::new();
     for (arguments, words) in [
-        (vec!["run", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.wbe"], &["service.wbe", "did you mean `service.web`"][..]),
+        (
+            vec!["run", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.wbe"],
+            &["service.wbe", "did you mean `service.web`"][..],
+        ),
         (vec!["run", "guardian/service_crashed", "--incident", "service_crashed", "--target", "web"], &["web"]),
-        (vec!["run", "guardian/service_crashed", "--incident", "Service Crashed", "--target", "service.web"], &["Service Crashed"]),
-        (vec!["run", "service_crashed", "--incident", "service_crashed", "--target", "service.web"], &["service_crashed", "/"]),
-        (vec!["run", "guardian/service_crahsed", "--incident", "service_crashed", "--target", "service.web"], &["did you mean `guardian/service_crashed`"]),
-        (vec!["run", "nobody/nothing", "--incident", "service_crashed", "--target", "service.web"], &["nobody/nothing"]),
+        (
+            vec!["run", "guardian/service_crashed", "--incident", "Service Crashed", "--target", "service.web"],
+            &["Service Crashed"],
+        ),
+        (
+            vec!["run", "service_crashed", "--incident", "service_crashed", "--target", "service.web"],
+            &["service_crashed", "/"],
+        ),
+        (
+            vec!["run", "guardian/service_crahsed", "--incident", "service_crashed", "--target", "service.web"],
+            &["did you mean `guardian/service_crashed`"],
+        ),
+        (
+            vec!["run", "nobody/nothing", "--incident", "service_crashed", "--target", "service.web"],
+            &["nobody/nothing"],
+        ),
         (run_with(&["--severity", "0"]), &["severity", "1", "10"]),
         (run_with(&["--severity", "11"]), &["severity", "1", "10"]),
         (run_with(&["--label", "novalue"]), &["novalue", "="]),
         (run_with(&["--label", "=x"]), &["label"]),
-        (run_with(&["--label", "a\u{1b}[2J=x"]), &["\\u{1b}[2J"]),
+        (run_with(&["--label", "a\u{1b}[2J"]), &["\\u{1b}[2J"]),
         (run_with(&["--wait", "5"]), &["--wait", "5", "unit"]),
-        (vec!["plan", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web", "--assume", "fail:0"], &["fail:N"]),
-        (vec!["plan", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web", "--assume", "win:1"], &["fail:N", "win:1"]),
-        (vec!["policy", "explain", "guardian/service_crashed", "service.restrat", "service.web"], &["service.restrat", "did you mean `service.restart`"]),
+        (
+            vec![
+                "plan",
+                "guardian/service_crashed",
+                "--incident",
+                "service_crashed",
+                "--target",
+                "service.web",
+                "--assume",
+                "fail:0",
+            ],
+            &["fail:N"],
+        ),
+        (
+            vec![
+                "plan",
+                "guardian/service_crashed",
+                "--incident",
+                "service_crashed",
+                "--target",
+                "service.web",
+                "--assume",
+                "win:1",
+            ],
+            &["fail:N", "win:1"],
+        ),
+        (
+            vec!["policy", "explain", "guardian/service_crashed", "service.restrat", "service.web"],
+            &["service.restrat", "did you mean `service.restart`"],
+        ),
         (vec!["playbook", "remove", "guardian/service_crahsed"], &["did you mean `guardian/service_crashed`"]),
         (vec!["trust", "add", "/nowhere/a.pub", "--publisher", "acme"], &["/nowhere"]),
         (vec!["trust", "add", "/nowhere/a.pub", "--publisher", "Not A Name"], &["Not A Name"]),

@@ -32,7 +32,10 @@ impl Post {
         let file = text(&self.wasm);
         self.house.refused(&["playbook", "verify", &file], code, words);
         self.house.refused(&["playbook", "add", &file], code, words);
-        assert_eq!(self.house.ok(&["playbook", "list", "--json"]).json()["playbooks"].as_array().map(Vec::len), Some(0));
+        assert_eq!(
+            self.house.ok(&["playbook", "list", "--json"]).json()["playbooks"].as_array().map(Vec::len),
+            Some(0)
+        );
     }
 }
 
@@ -54,7 +57,11 @@ fn changed_bytes_are_refused() {
         let said = post.house.guardian(&["playbook", "inspect", &text(&post.wasm)]);
         said.nothing_raw();
         assert!(said.code == 3 || bytes == flipped, "{said:?}");
-        post.house.refused(&["playbook", "sign", &text(&post.wasm), "--key", &text(&post.house.root().join("k.key"))], 3, &[]);
+        post.house.refused(
+            &["playbook", "sign", &text(&post.wasm), "--key", &text(&post.house.root().join("k.key"))],
+            3,
+            &[],
+        );
     }
     std::fs::write(&post.wasm, &good).expect("mended");
     post.house.ok(&["playbook", "add", &text(&post.wasm)]);

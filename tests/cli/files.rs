@@ -6,7 +6,8 @@ use std::path::Path;
 use guardian_tests::{House, text};
 
 const RUN: [&str; 6] = ["run", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web"];
-const PLAN: [&str; 6] = ["plan", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web"];
+const PLAN: [&str; 6] =
+    ["plan", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web"];
 
 fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("chmod");
@@ -28,7 +29,8 @@ fn a_wrong_configuration_is_named_with_its_line() {
         ("groups = [\"front\"]", "groups = [\"fr\\u001b[2Jont\"]", &["guardian.toml:12:", "\\u{1b}"]),
     ] {
         std::fs::write(&file, good.replacen(from, to, 1)).expect("a wrong configuration");
-        for command in [&RUN[..], &PLAN, &["status"], &["policy", "check"], &["trust", "reset-clock", "--reason", "x"]] {
+        for command in [&RUN[..], &PLAN, &["status"], &["policy", "check"], &["trust", "reset-clock", "--reason", "x"]]
+        {
             house.refused(command, 2, words);
         }
     }
@@ -67,11 +69,15 @@ fn what_others_can_write_refuses_the_start_as_sshd_does() {
         }
         set_mode(&place, mode);
     }
-    let key = std::fs::read_dir(house.root().join("var/keys")).expect("keys").next().expect("a key").expect("a key").path();
+    let key =
+        std::fs::read_dir(house.root().join("var/keys")).expect("keys").next().expect("a key").expect("a key").path();
     let mode = std::fs::metadata(&key).expect("a key").permissions().mode();
     set_mode(&key, 0o644);
     let said = house.guardian(&RUN);
-    assert!(matches!(said.code, 2 | 5) && said.line().contains(&text(&key)) && said.line().contains("chmod"), "{said:?}");
+    assert!(
+        matches!(said.code, 2 | 5) && said.line().contains(&text(&key)) && said.line().contains("chmod"),
+        "{said:?}"
+    );
     set_mode(&key, mode);
     assert_eq!(house.ok(&PLAN).code, 0);
 }
@@ -81,11 +87,20 @@ fn a_policy_that_does_not_load_is_shown_with_a_caret_and_runs_nothing() {
     let house = House::new();
     let file = house.permits().join("broken.cedar");
     for (policy, words) in [
-        ("@id(\"a\")\npermit (principal == Guardian::Playbook::\"a/b\", action == Guardian::Action::\"service.restrat\", resource);\n", "service.restrat"),
+        (
+            "@id(\"a\")\npermit (principal == Guardian::Playbook::\"a/b\", action == Guardian::Action::\"service.restrat\", resource);\n",
+            "service.restrat",
+        ),
         ("@id(\"a\")\npermit (principal, action, resource)", "broken.cedar:2"),
         ("@id(\"a\")\npermit (principal, action, resource);\n", "wide"),
-        ("permit (principal == Guardian::Playbook::\"a/b\", action == Guardian::Action::\"log.write\", resource == Guardian::Run::\"self\");", "@id"),
-        ("@id(\"a\")\nforbid (principal == Guardian::Playbook::\"a/b\", action == Guardian::Action::\"log.write\", resource == Guardian::Run::\"self\");", "forbid"),
+        (
+            "permit (principal == Guardian::Playbook::\"a/b\", action == Guardian::Action::\"log.write\", resource == Guardian::Run::\"self\");",
+            "@id",
+        ),
+        (
+            "@id(\"a\")\nforbid (principal == Guardian::Playbook::\"a/b\", action == Guardian::Action::\"log.write\", resource == Guardian::Run::\"self\");",
+            "forbid",
+        ),
         ("\u{1b}[2J", "broken.cedar:1"),
     ] {
         std::fs::write(&file, policy).expect("a wrong policy");
@@ -122,9 +137,22 @@ fn a_wrong_trust_file_refuses() {
 #[test]
 fn the_trail_has_one_writer_and_its_loss_stops_everything() {
     let house = House::new();
-    house.configure(&std::fs::read_to_string(house.root().join("etc/guardian.toml")).expect("toml").replace("run_seconds = 15", "run_seconds = 4"));
+    house.configure(
+        &std::fs::read_to_string(house.root().join("etc/guardian.toml"))
+            .expect("toml")
+            .replace("run_seconds = 15", "run_seconds = 4"),
+    );
     house.publish("stranger", "hostile-1.wasm");
-    let mut command = house.command(&["run", "stranger/hostile", "--incident", "service_crashed", "--target", "service.web", "--label", "attack=loop"]);
+    let mut command = house.command(&[
+        "run",
+        "stranger/hostile",
+        "--incident",
+        "service_crashed",
+        "--target",
+        "service.web",
+        "--label",
+        "attack=loop",
+    ]);
     let mut holder = command.stdout(std::process::Stdio::null()).spawn().expect("guardian starts");
     guardian_tests::wait_until("the run holds the trail", || !house.records("run-start").is_empty());
     let waits = RUN.iter().copied().chain(["--wait", "300ms"]).collect::<Vec<_>>();
@@ -140,7 +168,11 @@ fn the_trail_has_one_writer_and_its_loss_stops_everything() {
     set_mode(&segments, 0o777);
     house.refused(&RUN, 5, &[&text(&segments)]);
     set_mode(&segments, 0o700);
-    let first = std::fs::read_dir(&segments).expect("segments").map(|entry| entry.expect("an entry").path()).min().expect("one");
+    let first = std::fs::read_dir(&segments)
+        .expect("segments")
+        .map(|entry| entry.expect("an entry").path())
+        .min()
+        .expect("one");
     let aside = house.root().join("aside");
     std::fs::rename(&first, &aside).expect("moved");
     let said = house.guardian(&RUN);

@@ -32,7 +32,10 @@ fn golden(said: &Said, name: &str) {
     assert_eq!(document["kind"].as_str(), Some(name.split('_').next().unwrap_or(name)), "{name}");
     assert!(said.err.is_empty(), "{said:?}");
     said.nothing_raw();
-    crate::golden::same(&format!("json_{name}.json"), &serde_json::to_string_pretty(&shape(&document, "")).expect("JSON"));
+    crate::golden::same(
+        &format!("json_{name}.json"),
+        &serde_json::to_string_pretty(&shape(&document, "")).expect("JSON"),
+    );
 }
 
 /// Runs with `--json` and compares; every one of these ends with 0.
@@ -86,7 +89,14 @@ fn what_runs_has_its_shape() {
 #[test]
 fn nothing_is_coloured_where_no_terminal_is() {
     let house = House::new();
-    for arguments in [&["status"][..], &["policy", "check"], &["trust", "list"], &["playbook", "list"], &["audit", "list"], &["--help"]] {
+    for arguments in [
+        &["status"][..],
+        &["policy", "check"],
+        &["trust", "list"],
+        &["playbook", "list"],
+        &["audit", "list"],
+        &["--help"],
+    ] {
         house.ok(arguments).nothing_raw();
         for (key, value) in [("NO_COLOR", "1"), ("CLICOLOR_FORCE", "1"), ("TERM", "xterm-256color")] {
             let said: Said = house.command(arguments).env(key, value).output().expect("guardian starts").into();

@@ -112,7 +112,8 @@ impl Said {
     /// # Panics
     /// When one has.
     pub fn nothing_raw(&self) {
-        let raw = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let raw =
+            |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         assert!(!self.out.contains(raw) && !self.err.contains(raw), "{self:?}");
     }
 
@@ -253,7 +254,8 @@ impl House {
     /// Runs the healing playbook for `service.web`.
     #[must_use]
     pub fn heal(&self, more: &[&str]) -> Said {
-        let mut arguments = vec!["run", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web"];
+        let mut arguments =
+            vec!["run", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web"];
         arguments.extend(more);
         self.guardian(&arguments)
     }

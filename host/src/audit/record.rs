@@ -216,8 +216,22 @@ pub enum Body {
 impl Body {
     /// Every word that [`Body::kind`] of this version answers.
     pub const KINDS: [&'static str; 16] = [
-        "boot", "recovery", "trust", "policy", "store", "refused", "run-start", "intent", "read", "outcome", "denied",
-        "check", "run-end", "resumed", "successor", "high-water",
+        "boot",
+        "recovery",
+        "trust",
+        "policy",
+        "store",
+        "refused",
+        "run-start",
+        "intent",
+        "read",
+        "outcome",
+        "denied",
+        "check",
+        "run-end",
+        "resumed",
+        "successor",
+        "high-water",
     ];
 
     /// The word in the field `type`.

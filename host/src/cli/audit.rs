@@ -40,10 +40,8 @@ fn known_type(kind: &str) -> Result<(), Failure> {
     if Body::KINDS.contains(&kind) {
         return Ok(());
     }
-    let hint = crate::inventory::nearest(kind, Body::KINDS).map_or_else(
-        || format!("; there are {}", Body::KINDS.join(", ")),
-        |name| format!("; did you mean `{name}`?"),
-    );
+    let hint = crate::inventory::nearest(kind, Body::KINDS)
+        .map_or_else(|| format!("; there are {}", Body::KINDS.join(", ")), |name| format!("; did you mean `{name}`?"));
     Err(Failure::usage(format!("no record has the type `{}`{hint}", escape_to(kind, 64))))
 }
 

@@ -17,8 +17,7 @@ guardian_sdk::export!(Hostile);
 
 impl Playbook for Hostile {
     fn remediate(incident: &Incident) -> Result<Report, Error> {
-        let attack =
-            incident.label("attack").unwrap_or("reach");
+        let attack = incident.label("attack").unwrap_or("reach");
         if attack == "loop" {
             loop {
                 std::hint::spin_loop();
