@@ -12,7 +12,8 @@ struct Small(PathBuf);
 
 impl Small {
     fn mount(at: &Path) -> Option<Self> {
-        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m,mode=0700", "tmpfs", &text(at)]).output();
+        let mounted =
+            Command::new("mount").args(["-t", "tmpfs", "-o", "size=24m,mode=0700", "tmpfs", &text(at)]).output();
         mounted.ok().filter(|output| output.status.success()).map(|_| Self(at.to_owned()))
     }
 }
@@ -60,7 +61,10 @@ fn a_full_file_system_stops_new_runs_and_space_brings_them_back() {
         last = house.heal(&["--wait", "1s"]);
     }
     assert_eq!(last.code, 5, "{last:?}");
-    assert!(last.err.lines().last().is_some_and(|line| line.starts_with("guardian: ") && line.contains("space")), "{last:?}");
+    assert!(
+        last.err.lines().last().is_some_and(|line| line.starts_with("guardian: ") && line.contains("space")),
+        "{last:?}"
+    );
     house.ok(&["audit", "verify"]);
     drop(file);
     std::fs::remove_file(&filler).expect("space");

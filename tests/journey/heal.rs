@@ -11,7 +11,13 @@ pub(crate) fn kill(house: &House) -> i32 {
     pid
 }
 
-const PLAN: [&str; 6] = ["plan", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web"];
+/// The keeper notes the end of what it kept in its own time, a moment after the port is closed.
+fn keeper_saw_it(house: &House) {
+    wait_until("the keeper saw it", || !house.ok(&["status"]).out.contains("running"));
+}
+
+const PLAN: [&str; 6] =
+    ["plan", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web"];
 
 #[test]
 fn a_killed_service_is_healed_and_outlives_guardian() {
@@ -21,6 +27,7 @@ fn a_killed_service_is_healed_and_outlives_guardian() {
     assert_eq!(first.code, 0, "{first:?}");
     assert!(first.out.contains("service.start") && first.out.contains("healed"), "{first:?}");
     let before = kill(&house);
+    keeper_saw_it(&house);
     let healed = house.heal(&["--severity", "9", "--label", "from=\u{1b}[2Jtest"]);
     assert_eq!(healed.code, 0, "{healed:?}");
     healed.nothing_raw();
@@ -51,8 +58,7 @@ fn a_plan_shows_the_effects_and_changes_nothing() {
     healthy.unchanged(&Snapshot::of(house.root(), &[]), "a plan");
     assert_eq!(house.web(), pid);
     kill(&house);
-    // The keeper notes the end of what it kept, in its own time.
-    wait_until("the keeper saw it", || !house.ok(&["status"]).out.contains("running"));
+    keeper_saw_it(&house);
     let dead = Snapshot::of(house.root(), &[]);
     let plan = house.ok(&PLAN);
     assert!(plan.out.contains("would do") && plan.out.contains("the plan: 2 effects"), "{plan:?}");
@@ -87,9 +93,16 @@ fn the_grant_that_explain_prints_is_the_one_that_is_missing() {
     let house = House::new();
     let permits = house.permits().join("service_crashed.cedar");
     let text = std::fs::read_to_string(&permits).expect("the permits");
-    std::fs::write(&permits, text.replace("Guardian::Action::\"service.revive\"", "Guardian::Action::\"service.observe\"")).expect("narrower");
+    std::fs::write(
+        &permits,
+        text.replace("Guardian::Action::\"service.revive\"", "Guardian::Action::\"service.observe\""),
+    )
+    .expect("narrower");
     if house.guardian(&["policy", "check"]).code != 0 {
-        let narrower = text.replace("action in Guardian::Action::\"service.revive\"", "action == Guardian::Action::\"service.status\"");
+        let narrower = text.replace(
+            "action in Guardian::Action::\"service.revive\"",
+            "action == Guardian::Action::\"service.status\"",
+        );
         std::fs::write(&permits, narrower).expect("narrower");
     }
     house.ok(&["policy", "check"]);

@@ -57,7 +57,7 @@ fn an_endless_loop_hits_the_limit_and_says_how_to_raise_it() {
 fn trust_that_is_taken_away_stops_the_next_run() {
     let house = house();
     house.ok(&["trust", "remove", "stranger"]);
-    house.refused(&RUN, 3, &["stranger"]);
+    house.refused(&RUN, 3, &["by a trusted key", "guardian trust add"]);
     house.ok(&["trust", "remove", "guardian"]);
     let said = house.heal(&[]);
     assert_eq!(said.code, 3, "{said:?}");

@@ -38,7 +38,8 @@ fn a_run_that_is_killed_at_any_moment_leaves_no_effect_without_an_intent() {
             known = None;
         }
         let doubted = in_doubt(&house);
-        let mut run = house.command(&RUN).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("guardian starts");
+        let mut run =
+            house.command(&RUN).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("guardian starts");
         std::thread::sleep(life * round / KILLS);
         run.kill().expect("a kill");
         let output = run.wait_with_output().expect("an end");

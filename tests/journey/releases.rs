@@ -52,7 +52,9 @@ fn releases_go_up_and_back_only_on_purpose() {
 #[test]
 fn a_revoked_release_does_not_run() {
     let house = House::new();
-    let digest = house.ok(&["playbook", "inspect", &text(&house.root().join("service_crashed-1.wasm")), "--json"]).json()["digest"]
+    let digest = house
+        .ok(&["playbook", "inspect", &text(&house.root().join("service_crashed-1.wasm")), "--json"])
+        .json()["digest"]
         .as_str()
         .expect("a digest")
         .to_owned();
