@@ -191,6 +191,9 @@ impl PolicySet {
         name: &ResourceName,
         facts: &Facts,
     ) -> Result<Request, Refusal> {
+        if let Some(request) = asker.context.request(facts, verb, name) {
+            return Ok(request);
+        }
         let world = self.world();
         let (Some(action), Some(resource)) = (world.action(verb), world.resource(name)) else {
             return Err(Refusal::new(DenialCode::NoPermit, Vec::new()));
@@ -198,8 +201,11 @@ impl PolicySet {
         let doubt = |error: String| Refusal::error(error, Vec::new());
         let target = world.target_of(&facts.target).map_err(|error| doubt(error.to_string()))?;
         let context = asker.context.of(facts, target).map_err(doubt)?;
-        Request::new(asker.uid.clone(), action.clone(), resource.uid.clone(), context, Some(world.schema()))
-            .map_err(|error| doubt(error.to_string()))
+        let request =
+            Request::new(asker.uid.clone(), action.clone(), resource.uid.clone(), context, Some(world.schema()))
+                .map_err(|error| doubt(error.to_string()))?;
+        asker.context.keep(facts, verb, name, &request);
+        Ok(request)
     }
 
     /// INVARIANT 6: Cedar skips a policy that fails to evaluate, a forbid as well; here any failure denies.

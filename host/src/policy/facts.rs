@@ -4,12 +4,12 @@
 //! suspicious label. The context is built without JSON and without parsing entity names; still it is the largest part of
 //! a decision's time, so each playbook keeps the last one. Its key is every fact there is, the time to the second.
 
-use std::collections::BTreeSet;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use cedar_policy::{Context, EntityUid, RestrictedExpression as Value};
+use cedar_policy::{Context, EntityUid, Request, RestrictedExpression as Value};
 
-use crate::model::{Name, ResourceName, Timestamp};
+use crate::model::{Name, ResourceName, Timestamp, Verb};
 
 /// How often this playbook has had an effect with this action on this resource: durable intents and open reservations.
 /// Reads never count.
@@ -87,22 +87,52 @@ impl Facts {
 }
 
 /// The last context that was made, to be used again while the facts read alike: most calls of a run differ in nothing that
-/// policies see.
+/// policies see. With it the requests that were made of it, each checked against the schema when it was made.
 #[derive(Debug, Default)]
-pub(super) struct LastContext(Mutex<Option<(Facts, Context)>>);
+pub(super) struct LastContext(Mutex<Option<Kept>>);
+
+#[derive(Debug)]
+struct Kept {
+    facts: Facts,
+    context: Context,
+    requests: HashMap<ResourceName, BTreeMap<Verb, Request>>,
+}
+
+/// Resources whose requests are kept for the same facts: a run touches a handful, and other facts empty the list.
+const RESOURCES: usize = 64;
 
 impl LastContext {
     /// The context of these facts; `target` as for [`Facts::context`], and always the same for the same facts.
     pub(super) fn of(&self, facts: &Facts, target: EntityUid) -> Result<Context, String> {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((known, context)) = last.as_ref()
-            && known.read_alike(facts)
-        {
-            return Ok(context.clone());
+        if let Some(kept) = self.lock().as_ref().filter(|kept| kept.facts.read_alike(facts)) {
+            return Ok(kept.context.clone());
         }
+        // Made without the lock: runs of one playbook that go on side by side have different facts.
         let context = facts.context(target)?;
-        *last = Some((facts.clone(), context.clone()));
+        *self.lock() = Some(Kept { facts: facts.clone(), context: context.clone(), requests: HashMap::new() });
         Ok(context)
+    }
+
+    /// The request that was made of facts that read alike, for this verb and resource.
+    pub(super) fn request(&self, facts: &Facts, verb: Verb, resource: &ResourceName) -> Option<Request> {
+        let last = self.lock();
+        let kept = last.as_ref().filter(|kept| kept.facts.read_alike(facts))?;
+        kept.requests.get(resource)?.get(&verb).cloned()
+    }
+
+    /// Keeps a request that was made of these facts, unless others were judged meanwhile.
+    pub(super) fn keep(&self, facts: &Facts, verb: Verb, resource: &ResourceName, request: &Request) {
+        let mut last = self.lock();
+        let Some(kept) = last.as_mut().filter(|kept| kept.facts.read_alike(facts)) else { return };
+        // INVARIANT 7: emptied when full.
+        if kept.requests.len() >= RESOURCES && !kept.requests.contains_key(resource) {
+            kept.requests.clear();
+        }
+        kept.requests.entry(resource.clone()).or_default().insert(verb, request.clone());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -156,6 +186,16 @@ mod tests {
             assert_eq!(last.of(&base, target(&base)).unwrap().to_string(), fresh(&base));
             assert_eq!(last.of(other, target(other)).unwrap().to_string(), fresh(other), "{other:?}");
             assert_ne!(fresh(other), fresh(&base), "{other:?}");
+            let verb = Verb::ProbeRun;
+            let (who, what) = (target(&base), "Guardian::Action::\"a\"".parse().unwrap());
+            let request = Request::new(who, what, target(&base), Context::empty(), None).unwrap();
+            last.of(&base, target(&base)).unwrap();
+            last.keep(other, verb, &base.target, &request);
+            assert!(last.request(&base, verb, &base.target).is_none(), "kept for facts that were not the last");
+            last.keep(&base, verb, &base.target, &request);
+            assert!(last.request(&base, verb, &base.target).is_some());
+            assert!(last.request(&base, Verb::LogWrite, &base.target).is_none());
+            assert!(last.request(other, verb, &base.target).is_none(), "{other:?}");
         }
         let later = Facts { now: Timestamp::from_millis(1_999), ..base.clone() };
         assert_eq!(fresh(&later), fresh(&base));
