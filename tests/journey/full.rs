@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
+use guardian::audit::{AuditOptions, Body, RefusingRoom, Trail};
+use guardian::model::{Actor, SystemClock};
 use guardian_tests::{House, text};
 
 use super::heal::kill;
@@ -23,6 +26,23 @@ impl Drop for Small {
         // Lazily: the keeper may still hold its folder open for a moment.
         let _ = Command::new("umount").args(["-l", &text(&self.0)]).output();
     }
+}
+
+/// Writes records until no new run is admitted, as many runs would.
+fn use_up(var: &Path) {
+    let options = AuditOptions { segment_bytes: 4 << 20, reserve_bytes: 1 << 20, ..AuditOptions::at(var) };
+    let actor = Actor { uid: 0, login_uid: None };
+    let trail = Trail::open(&options, actor, Arc::new(SystemClock::default())).expect("the trail");
+    for _ in 0..1_000 {
+        if trail.admits_new_runs().is_err() {
+            break;
+        }
+        let body = Body::Refused { playbook: None, room: RefusingRoom::Trust, reason: "x".repeat(60_000), count: 1 };
+        if trail.append_durable(None, body).is_err() {
+            break;
+        }
+    }
+    assert!(trail.admits_new_runs().is_err(), "the trail never ran full");
 }
 
 #[test]
@@ -52,14 +72,9 @@ fn a_full_file_system_stops_new_runs_and_space_brings_them_back() {
         size += 4_096;
     }
     assert!(size > 0);
-    // The trail has room of its own: runs go on until that is used up, and then they stop with one clear line.
-    let mut last = house.heal(&["--wait", "1s"]);
-    for _ in 0..40 {
-        if last.code == 5 {
-            break;
-        }
-        last = house.heal(&["--wait", "1s"]);
-    }
+    // The trail has room of its own: records go on until that is used up, and then runs stop with one clear line.
+    use_up(&var);
+    let last = house.heal(&["--wait", "1s"]);
     assert_eq!(last.code, 5, "{last:?}");
     assert!(
         last.err.lines().last().is_some_and(|line| line.starts_with("guardian: ") && line.contains("space")),

@@ -8,7 +8,7 @@ fn house() -> House {
     let house = House::new();
     let toml = std::fs::read_to_string(house.root().join("etc/guardian.toml")).expect("toml");
     house.configure(&format!(
-        "{}\n[service.vault]\ncommand = [\"/bin/sleep\", \"1000\"]\n",
+        "{}\n[service.vault]\ncommand = [\"/bin/sleep\", \"1000\"]\nstop_time = \"300ms\"\n",
         toml.replace("run_seconds = 15", "run_seconds = 1").replace("call_seconds = 5", "call_seconds = 1")
     ));
     house.publish("stranger", "hostile-1.wasm");

@@ -34,7 +34,7 @@ fn releases_go_up_and_back_only_on_purpose() {
     let first = text(&house.root().join("service_crashed-1.wasm"));
     house.ok(&["playbook", "add", &text(&second)]);
     house.refused(&["playbook", "add", &first], 3, &["release"]);
-    house.ok(&["playbook", "add", &first, "--rollback"]);
+    house.ok(&["playbook", "rollback", "guardian/service_crashed", "--to", "1"]);
     assert_eq!(house.heal(&[]).code, 0);
     assert_eq!(house.records("run-start")[0]["release"], 1);
     house.ok(&["playbook", "add", &text(&third)]);
@@ -42,7 +42,8 @@ fn releases_go_up_and_back_only_on_purpose() {
     assert_eq!(house.records("run-start")[1]["release"], 3);
     // What was never accepted is no earlier release to go back to.
     let never = release(&house, 1, "never accepted");
-    house.refused(&["playbook", "add", &text(&never), "--rollback"], 3, &["release"]);
+    house.refused(&["playbook", "add", &text(&never)], 3, &["release"]);
+    house.refused(&["playbook", "rollback", "guardian/service_crashed", "--to", "9"], 2, &["release"]);
     house.ok(&["playbook", "remove", "guardian/service_crashed"]);
     house.refused(&["playbook", "add", &text(&second)], 3, &["release"]);
     house.ok(&["playbook", "add", &text(&third)]);

@@ -158,7 +158,7 @@ impl House {
         house.configure(&format!(
             "[limits]\nrun_seconds = 15\ncall_seconds = 5\n\n[audit]\nsegment_mib = 4\nreserve_mib = 1\nwait = \"2s\"\n\n\
              [service.web]\ncommand = [\"{program}\", \"demo-service\", \"{}\"]\ngroups = [\"front\"]\n\
-             settle_time = \"50ms\"\nstop_time = \"1s\"\n\
+             settle_time = \"50ms\"\nstop_time = \"500ms\"\n\
              check = {{ http = \"http://127.0.0.1:{}/\", every = \"50ms\", timeout = \"500ms\" }}\n\
              healed = {{ successes = 2, grace = \"1s\", deadline = \"5s\" }}\n",
             house.port, house.port
@@ -239,7 +239,8 @@ impl House {
     /// # Panics
     /// When it does anything else.
     pub fn refused(&self, arguments: &[&str], code: i32, words: &[&str]) -> Said {
-        let opens_the_trail = matches!(arguments, ["run" | "trust", ..] | ["playbook", "add" | "remove", ..]);
+        let opens_the_trail =
+            matches!(arguments, ["run" | "trust" | "service", ..] | ["playbook", "add" | "remove" | "rollback", ..]);
         let but: &[&str] = if opens_the_trail { &["var/audit", "var/state"] } else { &[] };
         let before = Snapshot::of(self.root(), but);
         let said = self.guardian(arguments);

@@ -105,14 +105,7 @@ fn sign(context: &Context, file: &Path, key: &Path, days: u32) -> Result<Exit, F
     let key = SigningKey::load(&keys, &key_name)?;
     let now = context.clock.now();
     let validity = Validity { not_before: now, not_after: now.plus(Duration::from_secs(u64::from(days) * 86_400)) };
-    // A signature that is about these very bytes is joined, with its own validity; one that is about an earlier build of
-    // the file is worth nothing any more and is replaced.
-    let fits = |envelope: &Vec<u8>| {
-        let limits = Limits { component_mib: LARGEST >> 20, ..Limits::default() };
-        let shown = trust::inspect(&component, Some(envelope), &limits).ok();
-        shown.and_then(|shown| shown.envelope).is_some_and(|envelope| envelope.fits)
-    };
-    let signed = match envelope.filter(fits) {
+    let signed = match envelope {
         Some(envelope) => trust::cosign(&component, &envelope, &key)?,
         None => trust::sign(&component, &key, validity)?,
     };

@@ -58,11 +58,6 @@ pub(super) fn execute(context: &Context, command: TrustCommand) -> Result<Exit, 
             };
             trail.append_durable(None, body)?;
             trail.close()?;
-            if context.screen.json() {
-                context
-                    .screen
-                    .document("trust", &json!({ "change": TrustChange::ClockReset, "digest": store.digest() }))?;
-            }
             context.screen.say("the machine's clock counts as right again; the reason stands on the trail");
             if context.screen.json() {
                 let change = json!({ "change": TrustChange::ClockReset, "publisher": null, "digest": store.digest() });
