@@ -145,6 +145,7 @@ pub(crate) fn parts(site: &Site, trail: &Arc<Trail>, hands: Arc<Hands>) -> Resul
         undo: Arc::new(site.undo_journal()?),
         clock: Arc::clone(&site.clock),
         limits: site.configuration.limits.clone(),
+        approvals: guardian::gate::Approvals::Required,
     })
 }
 

@@ -141,7 +141,7 @@ impl State {
     /// What the playbook has added to the trail today (UTC), in bytes.
     #[must_use]
     pub fn bytes_today(&self, playbook: &PlaybookId, now: Timestamp) -> u64 {
-        self.bytes.get(playbook).filter(|(day, _)| *day == now.millis() / DAY_MS).map_or(0, |(_, bytes)| *bytes)
+        self.bytes.get(playbook).filter(|(day, _)| *day >= now.millis() / DAY_MS).map_or(0, |(_, bytes)| *bytes)
     }
 
     /// The most that any playbook has added in its latest day, in bytes.
@@ -186,7 +186,7 @@ impl State {
                 }
             }
             Body::Policy { digest, .. } => self.policy = Some(*digest),
-            Body::Trust { change: super::record::TrustChange::ClockReset, .. } => self.last_seen = record.t.millis(),
+            Body::Trust { change: super::record::TrustChange::ClockReset, .. } => self.clock_reset(record.t),
             Body::Store { change, playbook, release, component, .. } => {
                 self.store(*change, playbook, *release, *component)
             }
@@ -229,6 +229,20 @@ impl State {
                 self.open.remove(of);
             }
             _ => {}
+        }
+    }
+
+    /// The clock had been ahead: what was counted in a future that will not come counts as of now, and ages from here.
+    fn clock_reset(&mut self, now: Timestamp) {
+        self.last_seen = now.millis();
+        let (second, day) = (now.millis() / 1_000, now.millis() / DAY_MS);
+        for seconds in self.used.values_mut().flat_map(BTreeMap::values_mut) {
+            for (at, _) in seconds.iter_mut() {
+                *at = (*at).min(second);
+            }
+        }
+        for (at, _) in self.bytes.values_mut() {
+            *at = (*at).min(day);
         }
     }
 

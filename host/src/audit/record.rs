@@ -68,7 +68,7 @@ pub enum StoreChange {
     Added,
     /// It was removed; the high-water mark stays.
     Removed,
-    /// An operator went back to an earlier accepted release; the mark follows.
+    /// An operator went back to an earlier accepted release; the mark stays where it was.
     RolledBack,
 }
 

@@ -117,6 +117,8 @@ impl Keeper {
             }
             Task::Adopt(child) => {
                 record.adopted = true;
+                // INVARIANT 11: a person's stop that was under way stays theirs.
+                record.stop = Record::read(&folder).ok().flatten().and_then(|old| old.stop);
                 Ok(child.clone())
             }
         };
@@ -136,7 +138,11 @@ impl Keeper {
         record.child = Some(child.clone());
         record.phase = Phase::Running;
         record.since = clock.now();
-        record.write(&folder)?;
+        if let Err(error) = record.write(&folder) {
+            // Nobody would ever find a service that is in no record: it does not stay.
+            tree::end(record.keeper.pid(), &child, &[]);
+            return Err(error.into());
+        }
         let stopping = None;
         Ok(Some(Self { folder, order, record, child, handle, output, listener, stopping, clock, _lock: lock }))
     }

@@ -94,7 +94,10 @@ fn record(
     key: Option<String>,
 ) -> Result<(), Failure> {
     let trail = open_trail(context)?;
-    trail.append_durable(None, Body::Trust { change, publisher: publisher.cloned(), key, digest: store.digest() })?;
+    trail.append_durable(
+        None,
+        Body::Trust { change, publisher: publisher.cloned(), key, digest: store.next().digest() },
+    )?;
     store.save(folder)?;
     trail.close()?;
     if context.screen.json() {

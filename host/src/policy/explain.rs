@@ -109,7 +109,7 @@ impl PolicySet {
         match (known, missing) {
             (None, _) => {
                 let ids = self.world().ids_of(resource.kind().entity()).unwrap_or_default();
-                let near = nearest(resource.name(), ids.into_iter());
+                let near = nearest(resource.name(), ids);
                 explanation.meant = near.map(|name| format!("{}.{name}", resource.kind().word()));
             }
             (Some(known), true) => {

@@ -221,11 +221,16 @@ impl TrustStore {
         if found != self.version {
             return Err(TrustError::Changed { file: path(folder), found, expected: self.version });
         }
-        let mut next = self.clone();
-        next.version = next.version.saturating_add(1);
+        let next = self.next();
         folder.replace_with_mode(FILE, next.canonical().as_bytes(), 0o644)?;
         *self = next;
         Ok(())
+    }
+
+    /// The set as the next [`TrustStore::save`] writes it: its digest can go on the trail before the file changes.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        Self { version: self.version.saturating_add(1), ..self.clone() }
     }
 
     /// The publishers, by name.

@@ -213,7 +213,15 @@ impl Supervisor for KeptProcess {
     }
 
     fn stop(&self, reason: StopReason, deadline: Deadline) -> Result<(), HandError> {
-        let Some(record) = self.look()?.filter(|record| record.phase != Phase::Ended && record.kept()) else {
+        let found = self.look()?;
+        if found.as_ref().and_then(Record::orphan).is_some() {
+            // Saying "stopped" here would lose the process that runs on.
+            return Err(HandError::Unavailable {
+                what: format!("service `{}` runs, and no keeper can take it over to stop it", self.name),
+                remedy: format!("see why no keeper starts in `{}`: space, owner, mode", self.folder.path().display()),
+            });
+        }
+        let Some(record) = found.filter(|record| record.phase != Phase::Ended && record.kept()) else {
             return self.remember_stop(reason);
         };
         let asked = control::ask(&self.folder, Request::Stop { reason })

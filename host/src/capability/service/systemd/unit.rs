@@ -29,6 +29,7 @@ pub(super) struct UnitView {
     restarts: u32,
     exit_code: i32,
     exit_status: i32,
+    main_start_monotonic: u64,
     main_exit_monotonic: u64,
     active_exit_monotonic: u64,
     pub(super) active_exit: u64,
@@ -71,6 +72,7 @@ impl UnitView {
             restarts: u32::try_from(number(service, "NRestarts")).unwrap_or(u32::MAX),
             exit_code: small("ExecMainCode"),
             exit_status: small("ExecMainStatus"),
+            main_start_monotonic: number(service, "ExecMainStartTimestampMonotonic"),
             main_exit_monotonic: number(service, "ExecMainExitTimestampMonotonic"),
             active_exit_monotonic: number(unit, "ActiveExitTimestampMonotonic"),
             active_exit: number(unit, "ActiveExitTimestamp"),
@@ -98,7 +100,9 @@ impl UnitView {
         // `exit-code` and `signal`: the process did not like to be stopped, or ExecStop= failed.
         let plain = matches!(self.result.as_str(), "" | "success" | "exit-code" | "signal");
         let was_active = self.active_exit_monotonic != 0;
-        let left_first = self.active_exit_monotonic < self.main_exit_monotonic;
+        // The main process of *that* activity: one that was started since and died says nothing about why the unit left.
+        let same_activity = self.main_start_monotonic <= self.active_exit_monotonic;
+        let left_first = same_activity && self.active_exit_monotonic < self.main_exit_monotonic;
         let remained = self.active_exit_monotonic.saturating_sub(self.main_exit_monotonic) > REMAINED;
         down && plain && was_active && (left_first || remained)
     }
@@ -152,6 +156,15 @@ mod tests {
             main_exit_monotonic: ended,
             ..UnitView::default()
         }
+    }
+
+    #[test]
+    fn a_start_that_fails_later_is_no_stop_on_purpose() {
+        // Active until 1,000; then started again at 2,000 and dead at 3,000 before it was ever active (Type=notify).
+        let again = UnitView { main_start_monotonic: 2_000, ..view("failed", "exit-code", 1_000, 3_000) };
+        assert!(!again.stopped_on_purpose());
+        let stopped = UnitView { main_start_monotonic: 500, ..view("failed", "exit-code", 1_000, 3_000) };
+        assert!(stopped.stopped_on_purpose());
     }
 
     #[test]
