@@ -40,7 +40,8 @@ bench:
 	./scripts/bench-packages
 	cargo bench --locked -p guardian --bench ratios
 
-# What takes longer than a person waits for: many more crashes and random policy sets than `make test`.
+# What takes longer than a person waits for: the crashes and the random sets of `make test`, ten times over.
 nightly: playbooks
 	./scripts/test-packages
-	GUARDIAN_MORE=10 GUARDIAN_BIN=$(GUARDIAN) GUARDIAN_PLAYBOOKS=$(PLAYBOOKS) cargo nextest run --locked --workspace
+	./scripts/cargo-tool cargo-nextest
+	GUARDIAN_BIN=$(GUARDIAN) GUARDIAN_PLAYBOOKS=$(PLAYBOOKS) cargo nextest run --locked --workspace --stress-count 10 kill sliced torn
