@@ -139,8 +139,11 @@ impl Keeper {
         record.phase = Phase::Running;
         record.since = clock.now();
         if let Err(error) = record.write(&folder) {
-            // Nobody would ever find a service that is in no record: it does not stay.
-            tree::end(record.keeper.pid(), &child, &[]);
+            // Nobody would ever find a service that is in no record, so one that this keeper started does not stay. An
+            // adopted one is in the record of the keeper it lost: it runs on, and the next look tries again.
+            if !record.adopted {
+                tree::end(record.keeper.pid(), &child, &[]);
+            }
             return Err(error.into());
         }
         let stopping = None;
