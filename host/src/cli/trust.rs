@@ -7,7 +7,7 @@ use crate::durable::Folder;
 use crate::inventory::Configuration;
 use crate::model::{Name, escape};
 use crate::run::{actor, audit_options};
-use crate::trust::{PublicKey, TrustStore};
+use crate::trust::{PublicKey, TrustError, TrustStore};
 
 use super::Exit;
 use super::arguments::TrustCommand;
@@ -26,9 +26,9 @@ pub(super) fn execute(context: &Context, command: TrustCommand) -> Result<Exit, 
             let publisher: Name = publisher.parse()?;
             let key = read_key(&key)?;
             let label = label.map(|label| label.parse()).transpose()?;
-            let mut store = TrustStore::load(&folder)?;
-            let label = store.add(&publisher, label, key.clone(), threshold)?;
-            record(context, &mut store, &folder, TrustChange::Added, Some(&publisher), Some(key.id().to_string()))?;
+            let id = Some(key.id().to_string());
+            let add = |store: &mut TrustStore| store.add(&publisher, label, key, threshold);
+            let label = change(context, &folder, TrustChange::Added, &publisher, id, add)?;
             context
                 .screen
                 .say(&format!("{} `{label}` to sign for `{publisher}`", context.screen.paint(Tone::Good, "trusted")));
@@ -37,10 +37,9 @@ pub(super) fn execute(context: &Context, command: TrustCommand) -> Result<Exit, 
         TrustCommand::Remove { publisher, key } => {
             let publisher: Name = publisher.parse()?;
             let label: Option<Name> = key.map(|label| label.parse()).transpose()?;
-            let mut store = TrustStore::load(&folder)?;
-            store.remove(&publisher, label.as_ref())?;
             let removed = label.as_ref().map(ToString::to_string);
-            record(context, &mut store, &folder, TrustChange::Removed, Some(&publisher), removed)?;
+            let remove = |store: &mut TrustStore| store.remove(&publisher, label.as_ref());
+            change(context, &folder, TrustChange::Removed, &publisher, removed, remove)?;
             context.screen.say(&format!(
                 "`{publisher}` is no longer trusted with {}",
                 label.map_or("any key".to_owned(), |label| format!("`{label}`"))
@@ -48,8 +47,8 @@ pub(super) fn execute(context: &Context, command: TrustCommand) -> Result<Exit, 
             Ok(Exit::Ok)
         }
         TrustCommand::ResetClock { reason } => {
-            let store = TrustStore::load(&folder)?;
             let trail = open_trail(context)?;
+            let store = TrustStore::load(&folder)?;
             let body = Body::Trust {
                 change: TrustChange::ClockReset,
                 publisher: None,
@@ -84,20 +83,22 @@ fn open_trail(context: &Context) -> Result<Trail, Failure> {
     Ok(Trail::open(&audit_options(&context.home, &configuration), actor(), clock)?)
 }
 
-/// The change goes on the trail before it takes hold: who may sign is the most valuable thing a home knows.
-fn record(
+/// Changes the trust file under the lock of the trail, so that two who change it at once do so one after the other. The
+/// change goes on the trail before it takes hold, with the digest of exactly the file that is written then: who may sign
+/// is the most valuable thing a home knows.
+fn change<T>(
     context: &Context,
-    store: &mut TrustStore,
     folder: &Folder,
     change: TrustChange,
-    publisher: Option<&Name>,
+    publisher: &Name,
     key: Option<String>,
-) -> Result<(), Failure> {
+    apply: impl FnOnce(&mut TrustStore) -> Result<T, TrustError>,
+) -> Result<T, Failure> {
     let trail = open_trail(context)?;
-    trail.append_durable(
-        None,
-        Body::Trust { change, publisher: publisher.cloned(), key, digest: store.next().digest() },
-    )?;
+    let mut store = TrustStore::load(folder)?;
+    let given = apply(&mut store)?;
+    let digest = store.next().digest();
+    trail.append_durable(None, Body::Trust { change, publisher: Some(publisher.clone()), key, digest })?;
     store.save(folder)?;
     trail.close()?;
     if context.screen.json() {
@@ -105,7 +106,7 @@ fn record(
             .screen
             .document("trust", &json!({ "change": change, "publisher": publisher, "digest": store.digest() }))?;
     }
-    Ok(())
+    Ok(given)
 }
 
 fn list(context: &Context, folder: &Folder) -> Result<Exit, Failure> {

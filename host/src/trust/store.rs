@@ -317,8 +317,12 @@ mod tests {
         store.add(&name("acme"), None, key(), Some(2)).unwrap();
         store.revoke(Digest::of(b"bad"));
         store.set_floor("acme/x".parse().unwrap(), 7);
+        // What goes on the trail before the save is what a run reads afterwards, and nothing else would be.
+        let (before, promised) = (store.digest(), store.next().digest());
         store.save(&folder).unwrap();
         let again = TrustStore::load(&folder).unwrap();
+        assert_eq!(again.digest(), promised);
+        assert_ne!(again.digest(), before);
         assert_eq!((again.version(), again.digest()), (1, store.digest()));
         assert_eq!(again.publisher(&name("acme")).unwrap().threshold, 2);
         assert_eq!(again.floor(&"acme/x".parse().unwrap()), Some(7));
