@@ -79,6 +79,15 @@ pub enum AuditError {
         /// Where it would be.
         path: PathBuf,
     },
+    /// A recovery or a fork did not come to its end: the trail that is there lacks what it was to take over.
+    #[error(
+        "a successor of the audit trail was begun and not finished, as `{}` says; run `guardian audit recover --reason` again",
+        path.display()
+    )]
+    Unfinished {
+        /// What says so.
+        path: PathBuf,
+    },
     /// There is one already.
     #[error("there is an audit trail at `{}` already; it is never overwritten", path.display())]
     Exists {

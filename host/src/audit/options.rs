@@ -71,7 +71,7 @@ pub(super) struct Places {
 impl Places {
     /// Opens the folders of a trail that exists.
     pub(super) fn open(var: &Path) -> Result<Self, AuditError> {
-        let absolute = std::path::absolute(var).unwrap_or_else(|_| var.to_owned());
+        let absolute = absolute(var);
         let path = absolute.join("audit");
         let missing = |error: crate::durable::DurableError| {
             if error.is_not_found() { AuditError::Missing { path: path.clone() } } else { error.into() }
@@ -83,11 +83,22 @@ impl Places {
         Ok(Self { audit, segments, log, keys: var.sub("keys")?, state: var.make_sub("state")? })
     }
 
+    /// The folder of a trail that exists or is being made: what the lock is taken in, before anything else is opened.
+    pub(super) fn audit(var: &Path) -> Result<Folder, AuditError> {
+        let path = absolute(var).join("audit");
+        Folder::open(&path)
+            .map_err(|error| if error.is_not_found() { AuditError::Missing { path } } else { error.into() })
+    }
+
     /// Makes the folders that are not there.
     pub(super) fn make(var: &Path) -> Result<Self, AuditError> {
-        let var = Folder::make(&std::path::absolute(var).unwrap_or_else(|_| var.to_owned()))?;
+        let var = Folder::make(&absolute(var))?;
         let audit = var.make_sub("audit")?;
         let (segments, log) = (audit.make_sub("seg")?, audit.make_sub("log")?);
         Ok(Self { audit, segments, log, keys: var.make_sub("keys")?, state: var.make_sub("state")? })
     }
+}
+
+fn absolute(var: &Path) -> PathBuf {
+    std::path::absolute(var).unwrap_or_else(|_| var.to_owned())
 }

@@ -6,7 +6,9 @@
 //! high-water marks as far as anything readable knows them (so that no older release comes in through a recovery) and the
 //! latest time seen. Quota counts begin anew, and the first record says so by being there.
 //!
-//! It can be interrupted at any point and started again: `audit/old/pending` says which move is under way.
+//! It can be interrupted at any point and started again: `audit/old/pending` says which move is under way, and stands
+//! until the marks are durable on the new trail. While it stands no trail is opened or made: one without the marks would
+//! take older releases in.
 
 use std::sync::Arc;
 
@@ -128,6 +130,17 @@ fn succeed(
     trail.publish()?;
     old.remove(PENDING)?;
     Ok((trail, succession))
+}
+
+/// Whether no successor is under way; asked under the lock, so that one that is being made right now is waited for.
+pub(super) fn finished(audit: &Folder) -> Result<(), AuditError> {
+    let path = audit.path().join(OLD).join(PENDING);
+    match audit.dir().symlink_metadata(std::path::Path::new(OLD).join(PENDING)) {
+        // The marks come over before anything is accepted by them.
+        Ok(_) => Err(AuditError::Unfinished { path }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io("look at", path)(error)),
+    }
 }
 
 /// Moves everything of the old trail into one folder; goes on where an interrupted move stopped.

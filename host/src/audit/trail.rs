@@ -16,6 +16,7 @@ use super::record::Body;
 use super::segment::{SegmentFiles, Spare};
 use super::shared::{OnDisk, Shared};
 use super::storage::MemoryLog;
+use super::succession;
 use super::tree::Frontier;
 use super::upkeep::{self, Upkeep};
 use crate::model::{Actor, Clock, ErrorCode, GuestError, Outcome, RunId};
@@ -55,6 +56,7 @@ impl Trail {
         options.check()?;
         let places = Places::make(&options.var)?;
         let lock = Lock::take(&places.audit, options.lock_wait)?;
+        succession::finished(&places.audit)?;
         Self::create_locked(options, places, lock, actor, clock, None)
     }
 
@@ -87,12 +89,15 @@ impl Trail {
     /// Opens the trail for writing, waiting for another writer if there is one.
     ///
     /// # Errors
-    /// When there is none, another process holds it for longer than the wait, or it is damaged or was put back to an
-    /// earlier state; the message says how to go on.
+    /// When there is none, another process holds it for longer than the wait, it is damaged or was put back to an earlier
+    /// state, or its successor was begun and not finished; the message says how to go on.
     pub fn open(options: &AuditOptions, actor: Actor, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
         options.check()?;
+        let audit = Places::audit(&options.var)?;
+        let lock = Lock::take(&audit, options.lock_wait)?;
+        // Only now: a successor that was made while this waited moved the folders away.
+        succession::finished(&audit)?;
         let places = Places::open(&options.var)?;
-        let lock = Lock::take(&places.audit, options.lock_wait)?;
         let key = match LogKey::load(&places.keys) {
             Err(AuditError::File(error)) if error.is_not_found() => {
                 return Err(AuditError::Missing { path: places.audit.path().to_owned() });
