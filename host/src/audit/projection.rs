@@ -80,7 +80,7 @@ pub struct RunSummary {
     pub incident: Name,
     /// With what.
     pub target: ResourceName,
-    /// How it stands: `executing` until the record of its end.
+    /// How it stands: `executing` until the record of its end; `indeterminate` if the process went away before that.
     pub state: RunState,
     /// When it began.
     pub started: Timestamp,
@@ -178,6 +178,7 @@ impl State {
         self.last_seen = self.last_seen.max(record.t.millis());
         self.charge(record, length);
         match &record.body {
+            Body::Boot { .. } => self.runs_are_over(),
             Body::Recovery { in_doubt, .. } => {
                 for seq in in_doubt {
                     if let Some(open) = self.open.get_mut(seq) {
@@ -260,6 +261,13 @@ impl State {
                     mark.component = component;
                 }
             }
+        }
+    }
+
+    /// There is one writer, and it has just started: no run of an earlier one can be under way.
+    fn runs_are_over(&mut self) {
+        for run in self.runs.iter_mut().filter(|run| !run.state.is_end()) {
+            run.state = RunState::Indeterminate;
         }
     }
 
