@@ -1,14 +1,12 @@
 //! The contract itself: every item says what it means and since when, and nothing in it is of a kind that the sandbox
 //! refuses.
 
-use std::path::Path;
-
 use guardian::model::{Interface, Verb};
 use wit_parser::{FunctionKind, Resolve, Stability, TypeDefKind, WorldItem};
 
 fn contract() -> Resolve {
     let mut resolve = Resolve::default();
-    resolve.push_dir(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit"))).unwrap();
+    resolve.push_dir(guardian_tests::workspace().join("wit")).unwrap();
     resolve
 }
 

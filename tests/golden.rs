@@ -1,10 +1,8 @@
 //! Goldens: what must not change by accident. `GUARDIAN_BLESS=1` writes them anew, for a change that is meant.
 
-use std::path::Path;
-
 /// Compares with `tests/golden/NAME`.
 pub(crate) fn same(name: &str, found: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
+    let path = guardian_tests::workspace().join("tests/golden").join(name);
     if std::env::var_os("GUARDIAN_BLESS").is_some() {
         std::fs::write(&path, format!("{}\n", found.trim_end())).expect("the golden is written");
     }

@@ -10,7 +10,6 @@ mod refused;
 mod returns;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use guardian::model::{
@@ -44,7 +43,7 @@ pub(crate) fn component(guest: &str) -> Vec<u8> {
     };
     let mut module = wat::parse_str(format!("(module {guest} {common})")).unwrap();
     let mut resolve = Resolve::default();
-    let (package, _) = resolve.push_dir(Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../wit"))).unwrap();
+    let (package, _) = resolve.push_dir(guardian_tests::workspace().join("wit")).unwrap();
     let world = resolve.select_world(&[package], Some("playbook")).unwrap();
     embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).unwrap();
     ComponentEncoder::default().validate(true).module(&module).unwrap().encode().unwrap()

@@ -2,7 +2,6 @@
 //! a closure plays. The longest way through the sandbox that needs no operator.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use guardian::cli::build::build;
@@ -11,8 +10,6 @@ use guardian::model::{
     ServiceVerb, Timestamp, Verdict,
 };
 use guardian::sandbox::{Calls, Engine, GuestEnd, Program, compile, run, walk};
-
-const DIR: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../playbooks/service_crashed");
 
 fn incident() -> Incident {
     Incident {
@@ -59,7 +56,7 @@ fn failed_service() -> (Calls, Arc<Mutex<Vec<&'static str>>>) {
 #[test]
 fn service_crashed_is_built_and_heals() {
     let out = tempfile::tempdir().unwrap();
-    let built = build(Path::new(DIR), Some(out.path())).unwrap();
+    let built = build(&guardian_tests::workspace().join("playbooks/service_crashed"), Some(out.path())).unwrap();
     assert_eq!(built.path.file_name().unwrap(), "service_crashed-1.wasm");
     let shown = built.to_string();
     for line in ["built    guardian/service_crashed release 1", "digest   sha256:", "service  look at, start"] {
@@ -72,7 +69,7 @@ fn service_crashed_is_built_and_heals() {
     assert_eq!(manifest_in(&component), built.manifest);
     let all = BTreeSet::from(Interface::ALL);
     assert_eq!(walk(&component, &all, &Limits::default()).unwrap().interfaces, all);
-    for path in [env!("CARGO_MANIFEST_DIR"), "/.cargo/", "/home/", "/root/"] {
+    for path in [guardian_tests::workspace().to_str().unwrap(), "/.cargo/", "/home/", "/root/"] {
         let found = component.windows(path.len()).any(|window| window == path.as_bytes());
         assert!(!found, "the component tells where it was built: {path}");
     }

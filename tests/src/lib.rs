@@ -18,6 +18,18 @@ use serde_json::Value;
 /// How long anything in a test may take before it counts as hung.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The root of the checkout that the test runs in.
+///
+/// Asked when it runs: a target directory that several checkouts share may hold a test that another one has built.
+///
+/// # Panics
+/// When neither cargo nor nextest runs the test.
+#[must_use]
+pub fn workspace() -> PathBuf {
+    let member = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo or nextest runs the test");
+    Path::new(&member).parent().expect("the workspace").to_owned()
+}
+
 /// The built `guardian`.
 ///
 /// # Panics
@@ -180,8 +192,7 @@ impl House {
         self.ok(&["playbook", "sign", &text(&wasm), "--key", &text(&key)]);
         self.ok(&["playbook", "add", &text(&wasm)]);
         let name = file.rsplit_once('-').expect("NAME-RELEASE.wasm").0;
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
-        let permits = source.join("playbooks").join(name).join("permits.cedar");
+        let permits = workspace().join("playbooks").join(name).join("permits.cedar");
         std::fs::copy(permits, self.permits().join(format!("{name}.cedar"))).expect("its permits");
     }
 

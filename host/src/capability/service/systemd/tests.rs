@@ -21,7 +21,9 @@ const UNITS: [(&str, &str); 6] = [
 ];
 
 fn script() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/lab/systemd.sh")
+    // Asked when it runs: another checkout that shares the target directory may have built the test.
+    let package = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo or nextest runs the test");
+    Path::new(&package).join("../tests/lab/systemd.sh")
 }
 
 fn name(name: &str) -> Name {
