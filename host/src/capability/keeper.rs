@@ -37,7 +37,7 @@ use self::output::Output;
 use self::record::{Phase, Record, StopReason};
 use super::error::HandError;
 use crate::durable::Folder;
-use crate::model::{Clock as _, ExitStatus, SystemClock};
+use crate::model::{Clock as _, ExitStatus, SystemClock, Timestamp};
 
 const LOCK: &str = "lock";
 /// How long a keeper waits for its predecessor to go: it has recorded the end and only has to return from `main`.
@@ -94,6 +94,13 @@ struct Stopping {
     waiters: Vec<UnixStream>,
 }
 
+impl Stopping {
+    fn begin(order: &Order, record: &Record, child: &Identity) -> Self {
+        let known = tree::ask_to_end(record.keeper.pid(), child);
+        Self { kill_at: Instant::now() + order.stop_time(), known, waiters: Vec::new() }
+    }
+}
+
 impl Keeper {
     /// Takes the service over; none if another keeper has it.
     fn begin(folder: &Path) -> Result<Option<Self>, HandError> {
@@ -109,25 +116,19 @@ impl Keeper {
         let clock = SystemClock::default();
         let output = Output::open(&folder, order.output_bytes).map_err(HandError::io("open the output"))?;
         let listener = control::listen(&folder).map_err(HandError::io("open the control socket"))?;
-        let mut record = Record::starting(us, clock.now());
+        let Some(mut record) = first_record(&order.task, &folder, us, clock.now())? else { return Ok(None) };
         let taken = match &order.task {
             Task::Start => {
                 record.write(&folder)?;
                 spawn::service(&order, &folder)
             }
-            Task::Adopt(child) => {
-                record.adopted = true;
-                // INVARIANT 11: a person's stop that was under way stays theirs.
-                record.stop = Record::read(&folder).ok().flatten().and_then(|old| old.stop);
-                Ok(child.clone())
-            }
+            Task::Adopt(child) => child
+                .open()
+                .map(|handle| (child.clone(), handle))
+                .ok_or_else(|| "it had ended before its keeper came".to_owned()),
         };
-        let opened = taken.and_then(|child| {
-            let handle = if record.adopted { child.open() } else { child.open_own_child() };
-            handle.map(|handle| (child, handle)).ok_or_else(|| "it had ended before its keeper came".to_owned())
-        });
-        let (child, handle) = match opened {
-            Ok(opened) => opened,
+        let (child, handle) = match taken {
+            Ok(taken) => taken,
             Err(fault) => {
                 record.phase = Phase::Ended;
                 record.fault = Some(fault);
@@ -135,18 +136,20 @@ impl Keeper {
                 return Err(HandError::Failed { what: "the service could not be run".to_owned() });
             }
         };
-        record.child = Some(child.clone());
-        record.phase = Phase::Running;
-        record.since = clock.now();
+        if !record.adopted {
+            record.child = Some(child.clone());
+            record.phase = Phase::Running;
+            record.since = clock.now();
+        }
         if let Err(error) = record.write(&folder) {
-            // Nobody would ever find a service that is in no record, so one that this keeper started does not stay. An
-            // adopted one is in the record of the keeper it lost: it runs on, and the next look tries again.
+            // INVARIANT 9: nobody would ever find a service that is in no record, so "failed" has to be true of it. One
+            // that was to be adopted stands in the record of its last keeper and runs on; the next look tries again.
             if !record.adopted {
                 tree::end(record.keeper.pid(), &child, &[]);
             }
-            return Err(error.into());
+            return Err(error);
         }
-        let stopping = None;
+        let stopping = (record.phase == Phase::Stopping).then(|| Stopping::begin(&order, &record, &child));
         Ok(Some(Self { folder, order, record, child, handle, output, listener, stopping, clock, _lock: lock }))
     }
 
@@ -198,11 +201,8 @@ impl Keeper {
                 control::answer(&stream, if signal.is_some() { &Answer::Done } else { &Answer::Cannot });
             }
             Request::Stop { reason } => {
-                let stopping = self.stopping.get_or_insert_with(|| Stopping {
-                    kill_at: Instant::now() + self.order.stop_time(),
-                    known: tree::ask_to_end(self.record.keeper.pid(), &self.child),
-                    waiters: Vec::new(),
-                });
+                let stopping =
+                    self.stopping.get_or_insert_with(|| Stopping::begin(&self.order, &self.record, &self.child));
                 if stopping.waiters.len() < WAITERS {
                     stopping.waiters.push(stream);
                 }
@@ -245,6 +245,17 @@ impl Keeper {
             tracing::error!("{error}");
         }
     }
+}
+
+/// The record that a keeper begins with; none if the service it came for is no longer the one in the record.
+///
+/// INVARIANT 11: an adopting keeper goes on where the last one was. A stop that was under way stays under way, and stays
+/// the person's who asked for it.
+fn first_record(task: &Task, folder: &Folder, us: Identity, now: Timestamp) -> Result<Option<Record>, HandError> {
+    let Task::Adopt(child) = task else { return Ok(Some(Record::starting(us, now))) };
+    let old = Record::read(folder).map_err(|error| HandError::Failed { what: error.to_string() })?;
+    let old = old.filter(|old| old.phase != Phase::Ended && old.child.as_ref() == Some(child));
+    Ok(old.map(|old| Record { keeper: us, adopted: true, ..old }))
 }
 
 fn lock(folder: &Folder) -> Result<Option<File>, HandError> {

@@ -9,7 +9,7 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -18,7 +18,7 @@ use crate::durable::Folder;
 
 const SOCKET: &str = "control";
 /// A request is under 100 bytes, an answer under 1,000.
-const LONGEST: u64 = 4 * 1024;
+const LONGEST: usize = 4 * 1024;
 /// How long a caller may take to say what it wants: it is on the same machine and has it ready.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -65,9 +65,8 @@ pub(crate) fn accept(listener: &UnixListener) -> Option<(Request, UnixStream)> {
         return None;
     }
     stream.set_nonblocking(false).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.set_write_timeout(Some(PATIENCE)).ok()?;
-    let line = read_line(&stream)?;
+    let line = read_line(&stream, PATIENCE)?;
     Some((serde_json::from_slice(&line).ok()?, stream))
 }
 
@@ -94,21 +93,62 @@ pub(crate) fn ask(folder: &Folder, request: Request) -> std::io::Result<Asked> {
 impl Asked {
     /// Waits for the answer; none if the keeper gave none in time, or ended.
     pub(crate) fn wait(self, time: Duration) -> Option<Answer> {
-        // Zero would mean "for ever" to the kernel.
-        self.0.set_read_timeout(Some(time.max(Duration::from_millis(1)))).ok()?;
-        serde_json::from_slice(&read_line(&self.0)?).ok()
+        serde_json::from_slice(&read_line(&self.0, time)?).ok()
     }
 }
 
-fn read_line(stream: &UnixStream) -> Option<Vec<u8>> {
+/// Reads one line; none if it does not come whole, is too long, or takes longer than `time` altogether: a caller that
+/// sends a byte now and then holds nobody.
+fn read_line(mut stream: &UnixStream, time: Duration) -> Option<Vec<u8>> {
+    let until = Instant::now() + time;
     let mut line = Vec::new();
-    let mut limited = stream.take(LONGEST);
-    let mut byte = [0_u8];
-    while limited.read(&mut byte).ok()? == 1 {
-        if byte == *b"\n" {
+    let mut part = [0_u8; 256];
+    while line.len() < LONGEST {
+        // Zero would mean "for ever" to the kernel.
+        let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        stream.set_read_timeout(Some(left)).ok()?;
+        let read = stream.read(&mut part).ok().filter(|read| *read > 0)?;
+        line.extend(part.get(..read)?);
+        if let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+            // One line each way: nothing comes behind it.
+            line.truncate(end);
             return Some(line);
         }
-        line.extend(byte);
+        if Instant::now() >= until {
+            return None;
+        }
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_caller_that_dribbles_holds_nobody() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let dribble = std::thread::spawn(move || {
+            // Each byte comes well within the time; the line does not.
+            while theirs.write_all(b" ").is_ok() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let begun = Instant::now();
+        assert_eq!(read_line(&ours, Duration::from_millis(100)), None);
+        assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+        drop(ours);
+        dribble.join().unwrap();
+    }
+
+    #[test]
+    fn a_line_comes_whole_or_not_at_all() {
+        for (sent, line) in [(&b"{}\n"[..], Some(&b"{}"[..])), (b"{}", None), (b"", None), (&[b'x'; LONGEST + 1], None)]
+        {
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            theirs.write_all(sent).unwrap();
+            drop(theirs);
+            assert_eq!(read_line(&ours, PATIENCE).as_deref(), line);
+        }
+    }
 }

@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::identity::Identity;
+use crate::capability::error::HandError;
 use crate::durable::{DurableError, Folder};
 use crate::model::{ExitStatus, ServiceState, ServiceStatus, Timestamp};
 
@@ -95,8 +96,10 @@ impl Record {
         Ok(Some(record))
     }
 
-    pub(crate) fn write(&self, folder: &Folder) -> Result<(), DurableError> {
-        folder.replace(FILE, &serde_json::to_vec(self).unwrap_or_default())
+    pub(crate) fn write(&self, folder: &Folder) -> Result<(), HandError> {
+        // An empty record would pass for a damaged one, so what cannot be put into words is not written at all.
+        let bytes = serde_json::to_vec(self).map_err(HandError::io("put the record of the service into words"))?;
+        Ok(folder.replace(FILE, &bytes)?)
     }
 
     /// Forgets it, and with it past failures.
@@ -119,7 +122,8 @@ impl Record {
     pub(crate) fn status(&self, now: Timestamp) -> ServiceStatus {
         let state = match self.phase {
             Phase::Ended => self.ended_state(),
-            _ if !self.kept() && self.orphan().is_none() => ServiceState::Failed,
+            // Nobody saw the end. If a stop was under way, that is what it was (INVARIANT 11).
+            _ if !self.kept() && self.orphan().is_none() => self.ended_state(),
             Phase::Starting => ServiceState::Starting,
             Phase::Running => ServiceState::Running,
             Phase::Stopping => ServiceState::Stopping,
@@ -169,6 +173,22 @@ mod tests {
         assert_eq!(ended(None, None).state, ServiceState::Failed);
         assert_eq!(ended(None, Some(ExitStatus::Code(0))).state, ServiceState::Stopped);
         assert_eq!(by_person.since_ms, Some(500));
+    }
+
+    #[test]
+    fn an_end_that_nobody_saw_belongs_to_the_stop_that_was_under_way() {
+        let us = serde_json::to_value(Identity::of_self().unwrap()).unwrap();
+        let gone = |phase, stop| {
+            let mut gone = us.clone();
+            gone["boot"] = "before".into();
+            let gone: Identity = serde_json::from_value(gone).unwrap();
+            let starting = Record::starting(gone.clone(), Timestamp::from_millis(1_000));
+            Record { phase, stop, child: Some(gone), ..starting }.status(Timestamp::from_millis(1_500))
+        };
+        assert_eq!(gone(Phase::Running, None).state, ServiceState::Failed);
+        let by_person = gone(Phase::Stopping, Some(StopReason::Person));
+        assert!(by_person.stopped_by_person && by_person.state == ServiceState::Stopped, "{by_person:?}");
+        assert!(!gone(Phase::Stopping, Some(StopReason::Playbook)).stopped_by_person);
     }
 
     #[test]

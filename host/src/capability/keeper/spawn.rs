@@ -12,7 +12,7 @@ use rustix::fs::Mode;
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Resource, Rlimit};
 
-use super::identity::Identity;
+use super::identity::{Handle, Identity};
 use super::order::Order;
 use super::output;
 use crate::capability::error::HandError;
@@ -43,11 +43,11 @@ fn close_on_exec() {
     }
 }
 
-/// Runs the service.
+/// Runs the service, and holds it.
 ///
 /// # Errors
-/// Why it could not be run, for a person.
-pub(super) fn service(order: &Order, folder: &Folder) -> Result<Identity, String> {
+/// Why it could not be run, for a person. Nothing runs then.
+pub(super) fn service(order: &Order, folder: &Folder) -> Result<(Identity, Handle), String> {
     let (program, arguments) = order.argv.split_first().ok_or("its command is empty")?;
     let pipe = |end: std::io::Result<std::fs::File>| end.map_err(|error| format!("cannot open its output: {error}"));
     let stdout = pipe(output::service_end(folder))?;
@@ -71,11 +71,20 @@ pub(super) fn service(order: &Order, folder: &Folder) -> Result<Identity, String
     let spawned = command.spawn();
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     limits.restore();
-    let child = spawned.map_err(|error| cannot_run(order, program, &error))?;
-    let pid = i32::try_from(child.id()).map_err(|_| "it has an impossible pid".to_owned())?;
-    // Not reaped by anybody but this process, so the pid cannot have changed hands.
-    limits.seal(pid);
-    Identity::of(pid).ok_or_else(|| "/proc does not show it".to_owned())
+    let mut child = spawned.map_err(|error| cannot_run(order, program, &error))?;
+    let held = i32::try_from(child.id()).ok().and_then(|pid| {
+        // Not reaped by anybody but this process, so the pid cannot have changed hands.
+        limits.seal(pid);
+        let identity = Identity::of(pid)?;
+        let handle = identity.open_own_child()?;
+        Some((identity, handle))
+    });
+    held.ok_or_else(|| {
+        // What cannot be named cannot be written down, found again or stopped: it does not stay.
+        let _ = child.kill();
+        let _ = child.wait();
+        "/proc does not show it, or no descriptor is left to hold it".to_owned()
+    })
 }
 
 fn cannot_run(order: &Order, program: &str, error: &std::io::Error) -> String {

@@ -108,7 +108,19 @@ impl KeptProcess {
             match (record, left) {
                 (Some(record), _) if record.phase != Phase::Starting => return Ok(Some(record)),
                 (_, Some(code)) if code == Some(i32::from(TAKEN)) => return Ok(None),
-                (_, Some(_)) => return Err(self.failed("its keeper could not begin; see the folder's owner and mode")),
+                // It left by itself, and leaves nothing running that it could not write down.
+                (_, Some(Some(_))) => {
+                    return Err(self.failed(&format!(
+                        "its keeper could not begin; see space, owner and mode of `{}`",
+                        self.folder.path().display()
+                    )));
+                }
+                // INVARIANT 9: it was killed, perhaps in the instant between the start and its record.
+                (_, Some(None)) => {
+                    return Err(HandError::Unsure {
+                        what: format!("the keeper of service `{}` was killed while it came up", self.name),
+                    });
+                }
                 _ => {}
             }
             if !deadline.pause(LOOK_AGAIN) {
@@ -229,7 +241,9 @@ impl Supervisor for KeptProcess {
         let answer = asked.wait(deadline.remaining());
         loop {
             let now = self.record()?;
-            if now.as_ref().is_none_or(|now| now.phase == Phase::Ended || now.keeper != record.keeper) {
+            // Another keeper with the same process has adopted it: that is no end.
+            let another = |now: &Record| now.keeper != record.keeper && now.child != record.child;
+            if now.as_ref().is_none_or(|now| now.phase == Phase::Ended || another(now)) {
                 return Ok(());
             }
             // The keeper's record could not be written (a full disk), but its word is as good.
@@ -253,7 +267,11 @@ impl Supervisor for KeptProcess {
         if deadline.passed() {
             return Err(HandError::Unsure { what: format!("service `{}` was stopped for its restart", self.name) });
         }
-        self.start(deadline)
+        self.start(deadline).map_err(|error| match error {
+            unsure @ HandError::Unsure { .. } => unsure,
+            // Half of it was done: "nothing was changed" would be a lie here.
+            error => self.failed(&format!("it was stopped for its restart and did not come up: {error}")),
+        })
     }
 
     fn reload(&self, deadline: Deadline) -> Result<(), HandError> {
@@ -301,6 +319,6 @@ impl KeptProcess {
         let mut record = self.record()?.unwrap_or_else(|| Record::starting(us, self.clock.now()));
         record.phase = Phase::Ended;
         record.stop = Some(StopReason::Person);
-        record.write(&self.folder).map_err(HandError::File)
+        record.write(&self.folder)
     }
 }

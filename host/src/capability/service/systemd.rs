@@ -146,13 +146,15 @@ impl SystemdUnit {
                     format!("service `{name}` has no way to {act}"),
                     "give the unit an ExecReload= or leave the verb out",
                 ),
-                "ServiceUnknown" | "NameHasNoOwner" | "NoReply" if !sent => unavailable(
-                    "systemd is not on the bus".to_owned(),
-                    "check that systemd runs, or supervise the service with `command`",
-                ),
-                "NoReply" | "Disconnected" => {
-                    HandError::Unsure { what: format!("systemd left during the {act} of service `{name}`") }
+                "ServiceUnknown" | "NameHasNoOwner" | "NoReply" | "Disconnected" | "Timeout" | "TimedOut" if !sent => {
+                    unavailable(
+                        "systemd is not on the bus".to_owned(),
+                        "check that systemd runs, or supervise the service with `command`",
+                    )
                 }
+                "NoReply" | "Disconnected" | "Timeout" | "TimedOut" => HandError::Unsure {
+                    what: format!("systemd did not answer, or left, during the {act} of service `{name}`"),
+                },
                 _ => HandError::Failed {
                     what: format!("systemd refused the {act} of service `{name}`: {}", escape(&text)),
                 },

@@ -1,5 +1,7 @@
 //! Real keepers and real services. The keeper is the program `guardian` beside this test: `cargo build -p guardian`.
 
+mod trouble;
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -67,10 +69,14 @@ impl Bench {
 
     /// As a Guardian that was just started sees it.
     fn hand(&self) -> ServiceHand {
+        self.hand_with(program())
+    }
+
+    fn hand_with(&self, keeper: PathBuf) -> ServiceHand {
         let tools = ServiceTools {
             folder: self.home.path().join("keeper"),
             bus: SYSTEM_BUS.to_owned(),
-            keeper: program(),
+            keeper,
             runtime: self.runtime.handle().clone(),
         };
         ServiceHand::new(&inventory(self.command.clone()), &tools).unwrap()
@@ -306,8 +312,14 @@ fn a_service_that_does_not_settle_has_failed() {
     }
     let mut missing = sh("");
     missing.argv = vec!["/no/such/program".to_owned()];
-    let error = Bench::new(missing).act(ServiceVerb::Start).unwrap_err();
+    let error = Bench::new(missing.clone()).act(ServiceVerb::Start).unwrap_err();
     assert!(error.message.contains("/no/such/program"), "{error}");
+    // A restart that got half way says so.
+    let mut bench = Bench::new(sh("exec sleep 1000"));
+    bench.act(ServiceVerb::Start).unwrap();
+    bench.command = missing;
+    let error = bench.act(ServiceVerb::Restart).unwrap_err();
+    assert!(error.message.contains("was stopped for its restart") && error.code == ErrorCode::Failed, "{error}");
     let nobody = Bench::new(CommandLine { user: Some("no-such-user".to_owned()), ..sh("exec sleep 1000") });
     assert!(nobody.act(ServiceVerb::Start).unwrap_err().message.contains("no-such-user"));
 }

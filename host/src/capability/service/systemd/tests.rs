@@ -11,12 +11,18 @@ use crate::inventory::{Attempts, Healed, Inventory, Service, Supervisor as Super
 use crate::model::{ErrorCode, ExitStatus, GuestError, Outcome, Reply, ServiceState, ServiceVerb};
 
 /// The units of the lab.
-const UNITS: [(&str, &str); 6] = [
+const UNITS: [(&str, &str); 7] = [
     ("plain", "ExecStart=/bin/sleep 1000\n"),
     ("back", "ExecStart=/bin/sleep 1000\nRestart=always\nRestartSec=600ms\n"),
     ("reloads", "ExecStart=/bin/sleep 1000\nExecReload=/bin/true\n"),
     ("broken", "Type=oneshot\nExecStart=/bin/false\n"),
     ("stubborn", "ExecStart=/bin/sh -c 'trap \"\" TERM; while :; do sleep 0.1; done'\nTimeoutStopSec=2s\n"),
+    // Ready once; from then on it dies before it has said so.
+    (
+        "fragile",
+        "Type=notify\nNotifyAccess=all\nExecStart=/bin/sh -c 'cd /run; [ -e fragile ] && exit 7; : >fragile; \
+         systemd-notify --ready; exec sleep 1000'\n",
+    ),
     ("grumpy", "ExecStart=/bin/sh -c 'trap \"exit 143\" TERM; while :; do sleep 0.05; done'\n"),
 ];
 
@@ -198,6 +204,21 @@ fn a_crash_is_healed_and_a_persons_stop_is_not() {
     lab.act(ServiceVerb::Start, "plain").unwrap();
     lab.person("StopUnit", &["ss", "plain.service", "replace"]);
     assert!(lab.becomes("plain", ServiceState::Stopped).stopped_by_person);
+}
+
+#[test]
+fn a_start_that_fails_after_an_earlier_life_is_no_persons_stop() {
+    let Some(lab) = Lab::start() else { return };
+    lab.act(ServiceVerb::Start, "fragile").unwrap();
+    lab.kill("fragile");
+    lab.becomes("fragile", ServiceState::Failed);
+    for _ in 0..2 {
+        let error = lab.act(ServiceVerb::Restart, "fragile").unwrap_err();
+        assert!(error.code == ErrorCode::Failed && error.message.contains("systemd ended"), "{error}");
+        let dead = lab.status("fragile");
+        assert!(dead.state == ServiceState::Failed && !dead.stopped_by_person, "{dead:?}");
+        assert_eq!(dead.last_exit, Some(ExitStatus::Code(7)));
+    }
 }
 
 #[test]
