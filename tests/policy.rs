@@ -21,14 +21,17 @@ fn fact(name: &str, groups: &[&str], protected: bool, target: &str) -> ResourceF
 }
 
 /// `web` in front with its check, `db` in the back and protected.
-fn world() -> World {
-    World::build(&[
+fn inventory() -> [ResourceFact; 4] {
+    [
         fact("service.web", &["front"], false, "service.web"),
         fact("probe.service.web", &["front"], false, "service.web"),
         fact("service.db", &["back"], true, "service.db"),
         fact("probe.login", &["front"], false, "probe.login"),
-    ])
-    .unwrap()
+    ]
+}
+
+fn world() -> World {
+    World::build(&inventory()).unwrap()
 }
 
 fn source(path: &str, text: &str) -> Source {

@@ -6,7 +6,7 @@ use std::path::Path;
 use guardian::durable::Folder;
 use guardian::policy::{DEFAULT_BASICS, DEFAULT_HARD, PolicyError, PolicySet, World};
 
-use super::{complaints, load, world};
+use super::{complaints, inventory, load};
 
 const GOOD: &str = "permit (principal == Guardian::Playbook::\"acme/fix\", \
     action == Guardian::Action::\"service.restart\", resource == Guardian::Service::\"web\")";
@@ -250,7 +250,7 @@ fn home() -> tempfile::TempDir {
 }
 
 fn load_home(home: &Path) -> Result<PolicySet, PolicyError> {
-    PolicySet::load(&Folder::open(home)?, &world())
+    PolicySet::load(&Folder::open(home)?, &inventory())
 }
 
 #[test]

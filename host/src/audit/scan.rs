@@ -13,8 +13,11 @@ use super::frame::{self, Frame, HEADER_BYTES, Header};
 use super::tree::{Frontier, Root};
 use crate::durable::Folder;
 
-/// How much is read at once: large enough for any batch, see [`super::commit`].
+/// How much is read at once at most: large enough for any batch, see [`super::commit`].
 const CHUNK: usize = 1024 * 1024 + 128 * 1024;
+/// How much is read at first: a start finds a few records behind its snapshot, and memory that is touched for the first
+/// time costs more than reading into it.
+const FIRST_CHUNK: usize = 64 * 1024;
 
 /// The name of the segment that begins with record `first`.
 pub(super) fn segment_name(first: u64) -> String {
@@ -99,17 +102,20 @@ impl Walk {
     pub(super) fn run(&mut self, on_record: &mut OnRecord<'_>, on_batch: &mut OnBatch<'_>) -> Result<End, AuditError> {
         let mut chunk = Vec::new();
         let mut from = self.offset;
+        let mut length = FIRST_CHUNK;
         loop {
             // Batches that begin in this chunk; the next chunk begins with the first one that does not end in it.
-            chunk.resize(CHUNK, 0);
+            chunk.resize(length, 0);
             let got = read_up_to(&self.file, &mut chunk, from).map_err(io("read", &self.path))?;
             chunk.truncate(got);
             match self.batches(&chunk, on_record, on_batch)? {
                 Some(end) => return Ok(end),
                 None if self.offset > from => from = self.offset,
                 None if got == 0 => return Ok(End::Clean),
+                None if got == length && length < CHUNK => {}
                 None => return Ok(self.broken(self.offset, "the file is cut off within a batch")),
             }
+            length = CHUNK;
         }
     }
 
@@ -196,7 +202,7 @@ impl Walk {
         let mut tail = Tail { later: false, end: self.offset };
         let length =
             self.file.metadata().map_err(io("look at", &self.path))?.len().min(self.offset.saturating_add(most));
-        let mut chunk = vec![0; CHUNK];
+        let mut chunk = vec![0; FIRST_CHUNK];
         let mut from = self.offset;
         while from < length {
             let got = read_up_to(&self.file, &mut chunk, from).map_err(io("read", &self.path))?;
@@ -209,7 +215,7 @@ impl Walk {
                 break;
             }
             // Trailers that lie across two chunks are seen by overlapping them.
-            let step = if got == CHUNK { got - frame::TRAILER_BYTES } else { got };
+            let step = if got == FIRST_CHUNK { got - frame::TRAILER_BYTES } else { got };
             from = from.saturating_add(u64::try_from(step).unwrap_or(u64::MAX));
         }
         Ok(tail)

@@ -22,7 +22,7 @@ use super::rules::{self, Notes};
 use super::schema;
 use super::scope::Scope;
 use super::slice::{Askers, Index};
-use super::world::World;
+use super::world::{ResourceFact, World};
 
 /// The most policies of one set: ten times the largest set that was measured.
 const POLICIES: usize = 10_000;
@@ -91,12 +91,21 @@ pub struct PolicySet {
 
 impl PolicySet {
     /// Reads a policy folder: `hard/`, `gates/` and `permits/`, each with `*.cedar`. Missing folders count as empty.
+    /// `inventory` is what the policies may name.
     ///
     /// # Errors
     /// When anything in it cannot be read, is not trusted or is not right; see [`PolicyError`].
-    pub fn load(folder: &Folder, world: &World) -> Result<Self, PolicyError> {
-        let (sources, findings) = read(folder)?;
-        build(&sources, Some(folder.path()), world, findings)
+    pub fn load(folder: &Folder, inventory: &[ResourceFact]) -> Result<Self, PolicyError> {
+        let (sources, mut findings) = read(folder)?;
+        let (read, world) = std::thread::scope(|scope| {
+            // The schema takes as long as the policies, and neither needs the other: half the time of a start.
+            let world = std::thread::Builder::new().spawn_scoped(scope, || World::build(inventory));
+            let read = parse(&sources, Some(folder.path()), &mut findings);
+            let world = world.ok().and_then(|world| world.join().ok());
+            // No thread to be had is no reason to fail.
+            (read, world.unwrap_or_else(|| World::build(inventory)))
+        });
+        accept(read, digest(&sources), Some(folder.path()), &world?, findings)
     }
 
     /// The set of these files. For tests, and for whoever has the texts elsewhere.
@@ -104,7 +113,9 @@ impl PolicySet {
     /// # Errors
     /// When anything in them is not right.
     pub fn from_sources(sources: &[Source], world: &World) -> Result<Self, PolicyError> {
-        build(sources, None, world, Vec::new())
+        let mut findings = Vec::new();
+        let read = parse(sources, None, &mut findings);
+        accept(read, digest(sources), None, world, findings)
     }
 
     /// Checks the `permits.cedar` that a playbook ships with: it may name no principal but the playbook itself, and may not
@@ -114,10 +125,9 @@ impl PolicySet {
     /// When it says anything else.
     pub fn load_fragment(playbook: &PlaybookId, path: &str, text: &str) -> Result<Vec<String>, PolicyError> {
         let (mut loaded, mut findings) = (Vec::new(), Vec::new());
-        let mut reader =
-            Reader { shown: path.to_owned(), text, kind: Kind::Permit, world: None, findings: &mut findings };
-        reader.read(&mut loaded);
+        Reader { shown: path.to_owned(), text, kind: Kind::Permit, findings: &mut findings }.read(&mut loaded);
         for one in &loaded {
+            rules::names_exist(&one.policy, &one.place, None, &mut findings);
             rules::foreign(&one.notes, &one.place, playbook, &mut findings);
         }
         unique(&mut loaded, &mut findings);
@@ -209,12 +219,8 @@ fn read(folder: &Folder) -> Result<(Vec<Source>, Vec<Finding>), PolicyError> {
     Ok((sources, findings))
 }
 
-fn build(
-    sources: &[Source],
-    root: Option<&Path>,
-    world: &World,
-    mut findings: Vec<Finding>,
-) -> Result<PolicySet, PolicyError> {
+/// Reads the policies of these files, as far as that needs no world.
+fn parse<'a>(sources: &'a [Source], root: Option<&Path>, findings: &mut Vec<Finding>) -> Vec<Read<'a>> {
     let mut read = Vec::new();
     for source in sources {
         let shown = root.map_or_else(|| source.path.clone(), |root| root.join(&source.path).display().to_string());
@@ -223,7 +229,21 @@ fn build(
             findings.push(Finding::of_file(&shown, "lies in no policy folder", remedy));
             continue;
         };
-        Reader { shown, text: &source.text, kind, world: Some(world), findings: &mut findings }.read(&mut read);
+        Reader { shown, text: &source.text, kind, findings }.read(&mut read);
+    }
+    read
+}
+
+/// What was read becomes the set in force, if all of it is right.
+fn accept(
+    mut read: Vec<Read<'_>>,
+    digest: Digest,
+    root: Option<&Path>,
+    world: &World,
+    mut findings: Vec<Finding>,
+) -> Result<PolicySet, PolicyError> {
+    for one in &read {
+        rules::names_exist(&one.policy, &one.place, Some(world), &mut findings);
     }
     let permits = root.map_or_else(|| "permits".to_owned(), |root| root.join("permits").display().to_string());
     if findings.is_empty() && !read.iter().any(|one: &Read| one.kind == Kind::Permit) {
@@ -239,7 +259,7 @@ fn build(
     let policies: Vec<Loaded> = PolicyError::unless_clean(findings, read)?.into_iter().map(Read::accepted).collect();
     let by_id = policies.iter().enumerate().map(|(place, policy)| (policy.id.clone(), place)).collect();
     let index = Index::of(&policies);
-    Ok(PolicySet { world: world.clone(), policies, by_id, index, askers: Askers::default(), digest: digest(sources) })
+    Ok(PolicySet { world: world.clone(), policies, by_id, index, askers: Askers::default(), digest })
 }
 
 /// Each part with its length before it, so that no two sets of files share the bytes that are hashed.
@@ -324,7 +344,6 @@ struct Reader<'a, 'f> {
     shown: String,
     text: &'a str,
     kind: Kind,
-    world: Option<&'a World>,
     findings: &'f mut Vec<Finding>,
 }
 
@@ -343,7 +362,7 @@ impl<'a> Reader<'a, '_> {
                         self.findings.push(place.cedar(error, error.to_string(), "see docs/policy.md for the form"));
                     }
                 }
-                Ok(policy) => match rules::check(&policy, self.kind, &place, self.world) {
+                Ok(policy) => match rules::check(&policy, self.kind, &place) {
                     Ok(notes) => {
                         let policy = policy.new_id(PolicyId::new(&notes.id));
                         into.push(Read { kind: self.kind, notes, policy, place });

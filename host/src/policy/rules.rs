@@ -8,7 +8,7 @@
 //! * What it names exists: a permit for `Group::"frnt"` would be no error to Cedar, it would only never apply, and a hard
 //!   rule with that typo would protect nothing. Playbooks and publishers may be unknown: they come later.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::pst::{self, Clause};
 use cedar_policy::{Effect, Policy};
@@ -41,17 +41,17 @@ const fn annotations(kind: Kind) -> (&'static [&'static str], &'static [&'static
     }
 }
 
-/// Checks one policy.
-pub(super) fn check(
-    policy: &Policy,
-    kind: Kind,
-    place: &Place<'_>,
-    world: Option<&World>,
-) -> Result<Notes, Vec<Finding>> {
+/// The annotations of a policy.
+type Said<'a> = BTreeMap<&'a str, &'a str>;
+
+/// Checks one policy, as far as that needs nothing but the policy; see [`names_exist`] for the rest.
+pub(super) fn check(policy: &Policy, kind: Kind, place: &Place<'_>) -> Result<Notes, Vec<Finding>> {
     let mut findings = Vec::new();
+    // Asked for once: Cedar parses the name of an annotation each time it looks one up.
+    let said: Said<'_> = policy.annotations().collect();
     effect(policy, kind, place, &mut findings);
-    known_annotations(policy, kind, place, &mut findings);
-    let id = identity(policy, place, &mut findings);
+    known_annotations(&said, kind, place, &mut findings);
+    let id = identity(&said, place, &mut findings);
     let scope = Scope::of(policy);
     let clauses = clauses(policy, place, &mut findings);
     if kind != Kind::Hard && clauses.iter().any(reads::reads_claimed) {
@@ -62,14 +62,13 @@ pub(super) fn check(
             "read a fact of the host instead, such as `context.incident.kind`",
         ));
     }
-    names_exist(policy, place, world, &mut findings);
     let (mut approvers, mut quorum) = (BTreeSet::new(), 1);
     match kind {
         Kind::Hard => {}
-        Kind::Gate => (approvers, quorum) = gate(policy, &clauses, place, &mut findings),
-        Kind::Permit => width(policy, &scope, place, &mut findings),
+        Kind::Gate => (approvers, quorum) = gate(&said, &clauses, place, &mut findings),
+        Kind::Permit => width(&said, &scope, place, &mut findings),
     }
-    let why = policy.annotation("why").map(str::to_owned);
+    let why = said.get("why").map(|why| (*why).to_owned());
     if findings.is_empty() { Ok(Notes { id, why, approvers, quorum, scope }) } else { Err(findings) }
 }
 
@@ -109,9 +108,9 @@ const fn word(effect: Effect) -> &'static str {
     }
 }
 
-fn known_annotations(policy: &Policy, kind: Kind, place: &Place<'_>, findings: &mut Vec<Finding>) {
+fn known_annotations(said: &Said<'_>, kind: Kind, place: &Place<'_>, findings: &mut Vec<Finding>) {
     let (required, optional) = annotations(kind);
-    for (key, value) in policy.annotations() {
+    for (&key, value) in said {
         let at = format!("@{key}");
         let known = required.iter().chain(optional).copied();
         if !known.clone().any(|name| name == key) {
@@ -125,7 +124,7 @@ fn known_annotations(policy: &Policy, kind: Kind, place: &Place<'_>, findings: &
             findings.push(place.finding(&at, format!("`{at}` is empty"), format!("write {at}(\"...\")")));
         }
     }
-    for key in required.iter().filter(|key| policy.annotation(key).is_none()) {
+    for key in required.iter().filter(|key| !said.contains_key(*key)) {
         let message = format!("the policy has no `@{key}`");
         let remedy = format!("write @{key}(\"{}\") before it", if *key == "gate" { "approval" } else { "..." });
         findings.push(place.finding("", message, remedy));
@@ -133,8 +132,8 @@ fn known_annotations(policy: &Policy, kind: Kind, place: &Place<'_>, findings: &
 }
 
 /// Ids stand on the trail and in one-line messages, so they have the alphabet of all names.
-fn identity(policy: &Policy, place: &Place<'_>, findings: &mut Vec<Finding>) -> String {
-    let id = policy.annotation("id").unwrap_or_default();
+fn identity(said: &Said<'_>, place: &Place<'_>, findings: &mut Vec<Finding>) -> String {
+    let id = said.get("id").copied().unwrap_or_default();
     if !id.trim().is_empty()
         && let Err(error) = id.parse::<Name>()
     {
@@ -159,29 +158,30 @@ fn clauses(policy: &Policy, place: &Place<'_>, findings: &mut Vec<Finding>) -> V
 }
 
 fn gate(
-    policy: &Policy,
+    said: &Said<'_>,
     clauses: &[Clause],
     place: &Place<'_>,
     findings: &mut Vec<Finding>,
 ) -> (BTreeSet<String>, u32) {
-    if policy.annotation("gate").is_some_and(|kind| !kind.trim().is_empty() && kind != "approval") {
+    if said.get("gate").is_some_and(|kind| !kind.trim().is_empty() && *kind != "approval") {
         findings.push(place.finding("@gate", "the only kind of gate is `approval`", "write @gate(\"approval\")"));
     }
     let mut approvers = BTreeSet::new();
-    for part in policy.annotation("approvers").unwrap_or_default().split(',').map(str::trim) {
+    let named = said.get("approvers").copied().unwrap_or_default();
+    for part in named.split(',').map(str::trim) {
         match part.parse::<Name>() {
             Ok(role) => drop(approvers.insert(role.to_string())),
-            Err(_) if part.is_empty() && policy.annotation("approvers").is_none_or(|all| all.trim().is_empty()) => {}
+            Err(_) if part.is_empty() && named.trim().is_empty() => {}
             Err(error) => {
                 let remedy = "name roles, with commas between them: @approvers(\"sre-oncall, dba\")";
                 findings.push(place.finding("@approvers", format!("an approver {error}"), remedy));
             }
         }
     }
-    let said = policy.annotation("quorum").unwrap_or_default();
-    let quorum = said.parse::<u32>().ok().filter(|count| *count > 0 && !said.starts_with('+'));
-    if quorum.is_none() && !said.trim().is_empty() {
-        let message = format!("`@quorum` is the number of people who must approve, `{said}` is none");
+    let count = said.get("quorum").copied().unwrap_or_default();
+    let quorum = count.parse::<u32>().ok().filter(|people| *people > 0 && !count.starts_with('+'));
+    if quorum.is_none() && !count.trim().is_empty() {
+        let message = format!("`@quorum` is the number of people who must approve, `{count}` is none");
         findings.push(place.finding("@quorum", message, "write a whole number from 1 up: @quorum(\"1\")"));
     }
     if !clauses.iter().any(|clause| reads::reads_fact(clause, "approvals")) {
@@ -192,8 +192,8 @@ fn gate(
     (approvers, quorum.unwrap_or(1))
 }
 
-fn width(policy: &Policy, scope: &Scope, place: &Place<'_>, findings: &mut Vec<Finding>) {
-    if policy.annotation("wide").is_some_and(|reason| !reason.trim().is_empty()) {
+fn width(said: &Said<'_>, scope: &Scope, place: &Place<'_>, findings: &mut Vec<Finding>) {
+    if said.get("wide").is_some_and(|reason| !reason.trim().is_empty()) {
         return;
     }
     let names = |side: &super::scope::Side, kinds: &[&str]| {
@@ -210,7 +210,8 @@ fn width(policy: &Policy, scope: &Scope, place: &Place<'_>, findings: &mut Vec<F
     }
 }
 
-fn names_exist(policy: &Policy, place: &Place<'_>, world: Option<&World>, findings: &mut Vec<Finding>) {
+/// Checks that what the policy names can exist, and does if `world` is the one that it is loaded into.
+pub(super) fn names_exist(policy: &Policy, place: &Place<'_>, world: Option<&World>, findings: &mut Vec<Finding>) {
     let literals: BTreeSet<(String, String)> =
         policy.entity_literals().iter().map(|uid| (schema::type_of(uid), uid.id().unescaped().to_owned())).collect();
     for (kind, id) in literals {

@@ -13,7 +13,7 @@ use crate::durable::Folder;
 use crate::gate::{KeyedDigest, Ledger, UndoJournal};
 use crate::inventory::{Configuration, Home};
 use crate::model::{Actor, Clock, Digest, ResourceKind};
-use crate::policy::{PolicySet, ResourceFact, World};
+use crate::policy::{PolicySet, ResourceFact};
 use crate::registry::{Cached, Compiled, CompiledCache, Compiler, HostKey, MacChecked, Store};
 use crate::sandbox::{Engine, Program};
 use crate::trust::{TrustStore, VerifiedPlaybook};
@@ -66,8 +66,7 @@ impl Site {
     pub fn open(home: Home, program: PathBuf, clock: Arc<dyn Clock>) -> Result<Self, RunError> {
         let etc = home.open_etc()?;
         let configuration = Configuration::load(&etc)?;
-        let world = world(&configuration)?;
-        let policy = Arc::new(PolicySet::load(&etc.sub("policy")?, &world)?);
+        let policy = Arc::new(PolicySet::load(&etc.sub("policy")?, &facts(&configuration))?);
         let trust = TrustStore::load(&etc.sub("trust")?)?;
         let var = home.open_var()?;
         let keys = var.sub("keys")?;
@@ -227,7 +226,7 @@ pub fn audit_options(home: &Home, configuration: &Configuration) -> AuditOptions
 }
 
 /// The inventory as policies see it.
-fn world(configuration: &Configuration) -> Result<World, RunError> {
+fn facts(configuration: &Configuration) -> Vec<ResourceFact> {
     let inventory = &configuration.inventory;
     let facts = inventory.names().into_iter().map(|name| {
         let target = inventory.target_of(&name);
@@ -243,5 +242,5 @@ fn world(configuration: &Configuration) -> Result<World, RunError> {
         };
         ResourceFact { groups, protected: owner.is_some_and(|service| service.protected), target, name }
     });
-    Ok(World::build(&facts.collect::<Vec<_>>())?)
+    facts.collect()
 }
