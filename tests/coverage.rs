@@ -40,7 +40,6 @@ struct Bench {
     gate: Gate,
     log: MemoryLog,
     trail: Arc<Trail>,
-    _runtime: tokio::runtime::Runtime,
     _folder: tempfile::TempDir,
 }
 
@@ -63,13 +62,8 @@ fn bench(permits: &str) -> Bench {
     let log = MemoryLog::default();
     let trail = Arc::new(Trail::in_memory(log.clone(), State::default(), actor, Arc::clone(&clock)));
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let tools = ServiceTools {
-        folder: folder.path().join("keeper"),
-        bus: String::new(),
-        keeper: guardian_tests::program(),
-        runtime: runtime.handle().clone(),
-    };
+    let tools =
+        ServiceTools { folder: folder.path().join("keeper"), bus: String::new(), keeper: guardian_tests::program() };
     let services = Arc::new(ServiceHand::new(&inventory, &tools).expect("a hand"));
     let probes = Arc::new(ProbeHand::new(&inventory, Arc::clone(&services)));
     let real = RealHands::new(services, probes, Arc::new(ClockHand::new(Arc::clone(&clock))));
@@ -95,7 +89,7 @@ fn bench(permits: &str) -> Bench {
     };
     let run = RunId::new(Timestamp::from_millis(1_800_000_000_000), 1);
     let gate = Gate::new(parts, run, "acme/healer".parse().expect("a playbook"), incident, Box::new(|_| ()));
-    Bench { gate, log, trail, _runtime: runtime, _folder: folder }
+    Bench { gate, log, trail, _folder: folder }
 }
 
 /// The narrowest permit for one verb.

@@ -2,8 +2,10 @@
 //!
 //! A caller puts its record into the queue, where it gets its number, and waits for it to be durable. The first one who
 //! finds nobody writing becomes the leader: it takes what is in the queue, writes it as one batch, syncs, goes on in the
-//! projection, and wakes the others. Whoever came meanwhile is in the next batch. So the cost of a sync is shared by as
-//! many callers as there are, and a single caller pays nothing for the machinery but two uncontended locks.
+//! projection, and wakes the others. Whoever came meanwhile is in the next batch, and one of them leads it. So the cost of
+//! a sync is shared by as many callers as there are, and a single caller pays nothing for the machinery but two uncontended
+//! locks. Who waits is woken when its own record is durable and then takes no lock: 64 threads that wake up together to
+//! ask for the same lock cost more than their records.
 //!
 //! Numbers are given once and never taken back: after "no space" a batch stays in the queue and is tried again with the
 //! next one, its waiters are told, and the one who began an intent writes the outcome "not attempted" behind it. No code
@@ -11,7 +13,8 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
 
 use super::error::{AuditError, Failure};
 use super::frame;
@@ -42,6 +45,8 @@ struct Queue {
     pending: VecDeque<Pending>,
     bytes: usize,
     leading: bool,
+    /// Who sleeps until this record is durable, or cannot be. INVARIANT 7: as many as there are threads in a call.
+    sleepers: Vec<(u64, Thread)>,
     poison: Option<String>,
     /// The records below this number were refused by a full disk; they are still in the queue.
     refused: Option<(u64, String)>,
@@ -67,6 +72,17 @@ impl Queue {
     }
 }
 
+impl Queue {
+    /// Who sleeps no longer after a batch: everybody if it went wrong, else whose record is durable by now, and one of the
+    /// others to lead the next batch.
+    fn wake(&mut self, all: bool) -> Vec<Thread> {
+        let durable = self.durable;
+        let mut leader = true;
+        let woken = self.sleepers.extract_if(.., |(seq, _)| all || *seq < durable || std::mem::take(&mut leader));
+        woken.map(|(_, thread)| thread).collect()
+    }
+}
+
 /// What is written to, and the tree of what was.
 pub(super) struct Writer {
     pub(super) storage: Box<dyn Storage>,
@@ -77,7 +93,8 @@ pub(super) struct Writer {
 /// The queue, the writer, and what they make of the trail.
 pub(super) struct Commit {
     queue: Mutex<Queue>,
-    turned: Condvar,
+    /// `Queue::durable`, to be read without the lock.
+    durable: AtomicU64,
     writer: Mutex<Writer>,
     state: Mutex<State>,
     left: AtomicU64,
@@ -98,8 +115,9 @@ impl Commit {
         let busiest = AtomicU64::new(state.busiest());
         let writer = Mutex::new(Writer { storage, tree, buffer: Vec::new() });
         let largest_batch = largest_batch.min(LARGEST_BATCH);
+        let durable = AtomicU64::new(queue.durable);
         let queue = Mutex::new(queue);
-        Self { queue, turned: Condvar::new(), writer, state: Mutex::new(state), left, busiest, largest_batch }
+        Self { queue, durable, writer, state: Mutex::new(state), left, busiest, largest_batch }
     }
 
     /// Puts a record into the queue. `must` is for what ends something: it is taken beyond the bound.
@@ -133,7 +151,17 @@ impl Commit {
                 return Err(Failure::Poison(reason.clone()));
             }
             if queue.leading {
-                queue = self.turned.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                let thread = std::thread::current();
+                let me = thread.id();
+                queue.sleepers.push((seq, thread));
+                drop(queue);
+                std::thread::park();
+                if self.durable.load(Ordering::Acquire) > seq {
+                    return Ok(());
+                }
+                queue = locked(&self.queue);
+                // A sleep may end unasked. Who is awake must not stand in the list: it could be chosen to lead.
+                queue.sleepers.retain(|(_, thread)| thread.id() != me);
                 match &queue.refused {
                     Some((below, what)) if seq < *below && queue.durable <= seq => {
                         return Err(Failure::NoSpace(what.clone()));
@@ -150,8 +178,12 @@ impl Commit {
             queue = locked(&self.queue);
             queue.leading = false;
             let settled = settle(&mut queue, batch, written);
-            self.turned.notify_all();
+            self.durable.store(queue.durable, Ordering::Release);
+            let woken = queue.wake(settled.is_err());
+            drop(queue);
+            woken.iter().for_each(Thread::unpark);
             settled?;
+            queue = locked(&self.queue);
         }
     }
 

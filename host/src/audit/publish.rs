@@ -15,8 +15,9 @@ use super::snapshot;
 use crate::durable::Folder;
 use crate::model::Clock;
 
-/// A checkpoint is published when this many records are new, or a second has passed.
-pub(super) const PUBLISH_RECORDS: u64 = 1024;
+/// A checkpoint is published when this many records are new, or a second has passed: its syncs compete with those of the
+/// callers, so a busy trail (40,000 records in a second) publishes a few times in that second and no more.
+pub(super) const PUBLISH_RECORDS: u64 = 8192;
 
 /// Past this, new runs are refused: a minute of the busiest machine seen.
 const MOST_UNPUBLISHED: u64 = 65_536;

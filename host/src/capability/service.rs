@@ -40,13 +40,12 @@ pub struct ServiceTools {
     pub bus: String,
     /// The program that runs as keeper: this one.
     pub keeper: PathBuf,
-    /// The runtime on which bus calls are awaited.
-    pub runtime: tokio::runtime::Handle,
 }
 
 /// One service and the one who supervises it. Every call ends by its deadline.
 ///
-/// A call that returns an error other than [`HandError::Unsure`] has had no effect that lasts.
+/// A call that returns an error other than [`HandError::Unsure`] has had no effect that lasts, or says which: a restart can
+/// fail after its stop.
 trait Supervisor: Send + Sync {
     /// What it is doing. Changes nothing.
     fn status(&self, deadline: Deadline) -> Result<ServiceStatus, HandError>;
@@ -162,7 +161,7 @@ impl ServiceHand {
     /// # Errors
     /// When a folder cannot be made, or can be written by others.
     pub fn new(inventory: &Inventory, tools: &ServiceTools) -> Result<Self, HandError> {
-        let bus = Bus::new(&tools.bus, &tools.runtime);
+        let bus = Bus::new(&tools.bus);
         let mut services: BTreeMap<Name, Box<dyn Supervisor>> = BTreeMap::new();
         if inventory.services.is_empty() {
             return Ok(Self { services });

@@ -191,7 +191,7 @@ impl PolicySet {
         name: &ResourceName,
         facts: &Facts,
     ) -> Result<Request, Refusal> {
-        if let Some(request) = asker.context.request(facts, verb, name) {
+        if let Some(request) = asker.lately.request(facts, verb, name) {
             return Ok(request);
         }
         let world = self.world();
@@ -200,11 +200,11 @@ impl PolicySet {
         };
         let doubt = |error: String| Refusal::error(error, Vec::new());
         let target = world.target_of(&facts.target).map_err(|error| doubt(error.to_string()))?;
-        let context = asker.context.of(facts, target).map_err(doubt)?;
-        let request =
-            Request::new(asker.uid.clone(), action.clone(), resource.uid.clone(), context, Some(world.schema()))
-                .map_err(|error| doubt(error.to_string()))?;
-        asker.context.keep(facts, verb, name, &request);
+        let context = asker.lately.of(facts, target).map_err(doubt)?;
+        let schema = (!asker.lately.fits(verb, name)).then(|| world.schema());
+        let request = Request::new(asker.uid.clone(), action.clone(), resource.uid.clone(), context, schema)
+            .map_err(|error| doubt(error.to_string()))?;
+        asker.lately.keep(facts, verb, name, &request);
         Ok(request)
     }
 

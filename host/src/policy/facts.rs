@@ -58,11 +58,14 @@ impl Facts {
             && *labels == other.labels
     }
 
-    /// The context of a request; `target` is the `Target` entity that the incident's resource belongs to.
+    /// The context of a request; `target` is the `Target` entity that the incident's resource belongs to, and `now` the
+    /// second as a value.
+    ///
+    /// Whatever the facts are, keys and types are these: what fits the schema once fits it always.
     ///
     /// # Errors
     /// When a fact has no Cedar value, as a time after the year 9999.
-    fn context(&self, target: EntityUid) -> Result<Context, String> {
+    fn context(&self, target: EntityUid, now: Value) -> Result<Context, String> {
         let set = |texts: &BTreeSet<String>| Value::new_set(texts.iter().cloned().map(Value::new_string));
         let incident = record([
             ("kind", Value::new_string(self.kind.as_str().to_owned())),
@@ -73,7 +76,7 @@ impl Facts {
         let claimed = record([("labels", set(&self.labels))])?;
         Context::from_pairs(
             [
-                ("now", Value::new_datetime(second(self.now).to_string())),
+                ("now", now),
                 ("incident", incident),
                 ("used", used),
                 ("windows", set(&self.windows)),
@@ -86,53 +89,91 @@ impl Facts {
     }
 }
 
-/// The last context that was made, to be used again while the facts read alike: most calls of a run differ in nothing that
-/// policies see. With it the requests that were made of it, each checked against the schema when it was made.
+/// What one playbook's questions were lately, to be used again as far as the next one reads alike.
 #[derive(Debug, Default)]
-pub(super) struct LastContext(Mutex<Option<Kept>>);
+pub(super) struct Lately(Mutex<Kept>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Kept {
+    last: Option<Last>,
+    /// The last second as a value: Cedar parses the name of its type each time one is made.
+    second: Option<(Timestamp, Value)>,
+    /// What was asked before in a request that fits the schema.
+    fitting: HashMap<ResourceName, BTreeSet<Verb>>,
+}
+
+/// The last context that was made: most calls of a run differ in nothing that policies see. With it the requests that were
+/// made of it.
+#[derive(Debug)]
+struct Last {
     facts: Facts,
     context: Context,
     requests: HashMap<ResourceName, BTreeMap<Verb, Request>>,
 }
 
-/// Resources whose requests are kept for the same facts: a run touches a handful, and other facts empty the list.
-const RESOURCES: usize = 64;
+/// Resources that are remembered of a playbook: a run touches a handful.
+const RESOURCES: usize = 256;
 
-impl LastContext {
+impl Lately {
     /// The context of these facts; `target` as for [`Facts::context`], and always the same for the same facts.
     pub(super) fn of(&self, facts: &Facts, target: EntityUid) -> Result<Context, String> {
-        if let Some(kept) = self.lock().as_ref().filter(|kept| kept.facts.read_alike(facts)) {
-            return Ok(kept.context.clone());
+        let mut kept = self.lock();
+        if let Some(last) = kept.last.as_ref().filter(|last| last.facts.read_alike(facts)) {
+            return Ok(last.context.clone());
         }
+        let now = kept.second(facts.now);
+        drop(kept);
         // Made without the lock: runs of one playbook that go on side by side have different facts.
-        let context = facts.context(target)?;
-        *self.lock() = Some(Kept { facts: facts.clone(), context: context.clone(), requests: HashMap::new() });
+        let context = facts.context(target, now)?;
+        self.lock().last = Some(Last { facts: facts.clone(), context: context.clone(), requests: HashMap::new() });
         Ok(context)
     }
 
     /// The request that was made of facts that read alike, for this verb and resource.
     pub(super) fn request(&self, facts: &Facts, verb: Verb, resource: &ResourceName) -> Option<Request> {
-        let last = self.lock();
-        let kept = last.as_ref().filter(|kept| kept.facts.read_alike(facts))?;
-        kept.requests.get(resource)?.get(&verb).cloned()
+        let kept = self.lock();
+        let last = kept.last.as_ref().filter(|last| last.facts.read_alike(facts))?;
+        last.requests.get(resource)?.get(&verb).cloned()
     }
 
-    /// Keeps a request that was made of these facts, unless others were judged meanwhile.
+    /// Whether a request of this verb on this resource has been found to fit the schema. Only the context has changed
+    /// since, and a context has the same keys and types whatever the facts are.
+    pub(super) fn fits(&self, verb: Verb, resource: &ResourceName) -> bool {
+        self.lock().fitting.get(resource).is_some_and(|verbs| verbs.contains(&verb))
+    }
+
+    /// Keeps a request that fits the schema and was made of these facts; to be asked again, unless others were judged
+    /// meanwhile.
     pub(super) fn keep(&self, facts: &Facts, verb: Verb, resource: &ResourceName, request: &Request) {
-        let mut last = self.lock();
-        let Some(kept) = last.as_mut().filter(|kept| kept.facts.read_alike(facts)) else { return };
-        // INVARIANT 7: emptied when full.
-        if kept.requests.len() >= RESOURCES && !kept.requests.contains_key(resource) {
-            kept.requests.clear();
-        }
-        kept.requests.entry(resource.clone()).or_default().insert(verb, request.clone());
+        let mut kept = self.lock();
+        make_room(&mut kept.fitting, resource);
+        kept.fitting.entry(resource.clone()).or_default().insert(verb);
+        let Some(last) = kept.last.as_mut().filter(|last| last.facts.read_alike(facts)) else { return };
+        make_room(&mut last.requests, resource);
+        last.requests.entry(resource.clone()).or_default().insert(verb, request.clone());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Kept>> {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Kept {
+    fn second(&mut self, now: Timestamp) -> Value {
+        let now = second(now);
+        if let Some((_, value)) = self.second.as_ref().filter(|(made, _)| *made == now) {
+            return value.clone();
+        }
+        let value = Value::new_datetime(now.to_string());
+        self.second = Some((now, value.clone()));
+        value
+    }
+}
+
+/// INVARIANT 7: a list is emptied when it is full.
+fn make_room<T>(kept: &mut HashMap<ResourceName, T>, resource: &ResourceName) {
+    if kept.len() >= RESOURCES && !kept.contains_key(resource) {
+        kept.clear();
     }
 }
 
@@ -180,8 +221,9 @@ mod tests {
             Facts { approvals: one(), ..base.clone() },
             Facts { labels: one(), ..base.clone() },
         ];
-        let last = LastContext::default();
-        let fresh = |facts: &Facts| facts.context(target(facts)).unwrap().to_string();
+        let last = Lately::default();
+        let now = |facts: &Facts| Value::new_datetime(second(facts.now).to_string());
+        let fresh = |facts: &Facts| facts.context(target(facts), now(facts)).unwrap().to_string();
         for other in &others {
             assert_eq!(last.of(&base, target(&base)).unwrap().to_string(), fresh(&base));
             assert_eq!(last.of(other, target(other)).unwrap().to_string(), fresh(other), "{other:?}");
@@ -196,6 +238,12 @@ mod tests {
             assert!(last.request(&base, verb, &base.target).is_some());
             assert!(last.request(&base, Verb::LogWrite, &base.target).is_none());
             assert!(last.request(other, verb, &base.target).is_none(), "{other:?}");
+        }
+        // What fits the schema once fits it always: no fact changes a key or a type.
+        let schema = crate::policy::schema::parse().unwrap();
+        for (facts, verb) in others.iter().chain([&base]).flat_map(|facts| Verb::ALL.map(|verb| (facts, verb))) {
+            let action = crate::policy::schema::entity("Action", verb.id()).unwrap();
+            facts.context(target(facts), now(facts)).unwrap().validate(&schema, &action).unwrap();
         }
         let later = Facts { now: Timestamp::from_millis(1_999), ..base.clone() };
         assert_eq!(fresh(&later), fresh(&base));

@@ -9,6 +9,19 @@ use cedar_policy::pst::{BinaryOp, Clause, Expr, Var};
 
 /// The fact that is not the host's.
 const CLAIMED: &str = "claimed";
+/// The facts that are.
+const KNOWN: [&str; 5] = ["now", "incident", "used", "windows", "approvals"];
+
+/// Whether the text of a policy shows by itself that it does not read `context.claimed`: wherever it says `context`, one of
+/// the host's own facts follows after a dot. Cedar knows no other way to write that word or a name after a dot (escapes
+/// exist in strings only), so a text that says no is looked at again as a tree, and one that says yes need not be.
+pub(super) fn plainly_innocent(text: &str) -> bool {
+    let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
+    text.split("context").skip(1).all(|after| {
+        let name = after.strip_prefix('.').and_then(|after| after.split(|letter| !is_word(letter)).next());
+        name.is_some_and(|name| KNOWN.contains(&name))
+    })
+}
 
 /// Whether a clause could depend on `context.claimed`.
 pub(super) fn reads_claimed(clause: &Clause) -> bool {
@@ -145,8 +158,14 @@ mod tests {
             "when { [[context.claimed]].isEmpty() }",
             "when { principal is Guardian::Playbook in context.claimed.x }",
             "when { context.claimed.x like \"a*\" }",
+            "when { context . claimed.labels.isEmpty() }",
+            "when { context/* */.claimed.labels.isEmpty() }",
+            "when { context.used.h1 < 3 && context.claimed.labels.isEmpty() }",
+            "when { context[\"\\u{63}laimed\"].labels.isEmpty() }",
+            "when { context[\"claimed\"].labels.contains(\"context.used\") }",
         ] {
             assert!(clauses(reading).iter().any(reads_claimed), "{reading}");
+            assert!(!plainly_innocent(reading), "{reading}");
         }
         for innocent in [
             "when { context.used.h1 < 3 && context has incident.kind }",
@@ -155,6 +174,11 @@ mod tests {
             "when { resource has claimed }",
         ] {
             assert!(!clauses(innocent).iter().any(reads_claimed), "{innocent}");
+        }
+        assert!(plainly_innocent("when { context.used.h1 < 3 && resource in context.incident.target }"));
+        // No way to read it, and not plainly so: the tree decides.
+        for odd in ["when { context.used_ }", "when { context has used }", "when { context.nowclaimed }", "context"] {
+            assert!(!plainly_innocent(odd), "{odd}");
         }
     }
 

@@ -14,7 +14,7 @@ use cedar_policy::{Entities, EntityUid, PolicySet as CedarSet};
 
 use crate::model::{PlaybookId, ResourceName, Verb};
 
-use super::facts::LastContext;
+use super::facts::Lately;
 use super::finding::PolicyError;
 use super::load::{Kind, Loaded};
 use super::world::{Known, World};
@@ -75,7 +75,7 @@ pub(super) struct Asker {
     pub(super) uid: EntityUid,
     pub(super) publisher: EntityUid,
     pub(super) entities: Entities,
-    pub(super) context: LastContext,
+    pub(super) lately: Lately,
     slices: RwLock<HashMap<ResourceName, BTreeMap<Verb, Arc<Slice>>>>,
 }
 
@@ -90,8 +90,7 @@ impl Askers {
             return Ok(Arc::clone(asker));
         }
         let (uid, publisher, entities) = world.with_playbook(playbook)?;
-        let asker =
-            Arc::new(Asker { uid, publisher, entities, context: LastContext::default(), slices: RwLock::default() });
+        let asker = Arc::new(Asker { uid, publisher, entities, lately: Lately::default(), slices: RwLock::default() });
         // INVARIANT 7: emptied when full; making an entry again costs well under a millisecond.
         let mut kept = self.0.write().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= PLAYBOOKS {

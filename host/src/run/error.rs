@@ -50,9 +50,6 @@ pub enum RunError {
     /// A hand cannot be made ready.
     #[error(transparent)]
     Hand(#[from] HandError),
-    /// No thread can be started.
-    #[error("no thread can be started to wait for D-Bus: {0}")]
-    Runtime(std::io::Error),
     /// The trail.
     #[error(transparent)]
     Audit(#[from] AuditError),
@@ -99,7 +96,6 @@ impl RunError {
             | Self::Sandbox(_)
             | Self::Registry(_)
             | Self::Hand(_)
-            | Self::Runtime(_)
             | Self::InDoubt { .. }
             | Self::Audit(_) => None,
         }

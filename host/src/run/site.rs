@@ -39,8 +39,6 @@ pub struct Site {
     cache: CompiledCache,
     key: Arc<HostKey>,
     engine: OnceLock<Arc<Engine>>,
-    /// What D-Bus calls are awaited on.
-    runtime: tokio::runtime::Runtime,
     program: PathBuf,
 }
 
@@ -78,9 +76,6 @@ impl Site {
         let key = HostKey::load_or_make(&keys)?;
         let cache = CompiledCache::open(var.sub("cache")?, HostKey::load(&keys)?)?;
         let store = Store::open(var.sub("store")?)?;
-        // One thread: it only waits for the bus.
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.map_err(RunError::Runtime)?;
         Ok(Self {
             home,
             configuration,
@@ -92,7 +87,6 @@ impl Site {
             cache,
             key: Arc::new(key),
             engine: OnceLock::new(),
-            runtime,
             program,
         })
     }
@@ -126,7 +120,6 @@ impl Site {
             folder: self.home.var().join("state/keeper"),
             bus: self.configuration.systemd.bus.clone(),
             keeper: self.program.clone(),
-            runtime: self.runtime.handle().clone(),
         };
         let inventory = &self.configuration.inventory;
         let services = Arc::new(ServiceHand::new(inventory, &tools)?);

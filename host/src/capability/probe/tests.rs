@@ -29,13 +29,8 @@ fn look(look: Look, slow: Option<Duration>, timeout: Duration) -> Reading {
     let check = Check { look, every: Duration::from_secs(1), timeout, slow, fail_after: 1 };
     let probe = Probe { check, groups: Default::default(), of: None };
     let inventory = Inventory { probes: [("it".parse().unwrap(), probe)].into(), ..Inventory::default() };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-    let tools = ServiceTools {
-        folder: "/nonexistent".into(),
-        bus: SYSTEM_BUS.to_owned(),
-        keeper: "/nonexistent".into(),
-        runtime: runtime.handle().clone(),
-    };
+    let tools =
+        ServiceTools { folder: "/nonexistent".into(), bus: SYSTEM_BUS.to_owned(), keeper: "/nonexistent".into() };
     let hand = ProbeHand::new(&inventory, Arc::new(ServiceHand::new(&inventory, &tools).unwrap()));
     hand.look(&"probe.it".parse().unwrap(), Deadline::after(Duration::from_secs(5))).unwrap()
 }

@@ -12,14 +12,12 @@ use std::collections::BTreeSet;
 
 struct Bench {
     home: tempfile::TempDir,
-    _runtime: tokio::runtime::Runtime,
     real: RealHands,
 }
 
 impl Bench {
     fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
         let command = CommandLine {
             argv: vec!["/bin/sh".to_owned(), "-c".to_owned(), format!("touch {}/acted", home.path().display())],
             user: None,
@@ -42,16 +40,12 @@ impl Bench {
             attempts: Attempts { attempts: 1, per: second, cooldown: Duration::ZERO },
         };
         let inventory = Inventory { services: [("web".parse().unwrap(), web)].into(), ..Inventory::default() };
-        let tools = ServiceTools {
-            folder: home.path().join("keeper"),
-            bus: String::new(),
-            keeper: "/nonexistent".into(),
-            runtime: runtime.handle().clone(),
-        };
+        let tools =
+            ServiceTools { folder: home.path().join("keeper"), bus: String::new(), keeper: "/nonexistent".into() };
         let services = Arc::new(ServiceHand::new(&inventory, &tools).unwrap());
         let probes = Arc::new(ProbeHand::new(&inventory, Arc::clone(&services)));
         let run = Arc::new(ClockHand::new(Arc::new(ManualClock::at(Timestamp::from_millis(1_000)))));
-        Self { home, _runtime: runtime, real: RealHands::new(services, probes, run) }
+        Self { home, real: RealHands::new(services, probes, run) }
     }
 }
 

@@ -57,14 +57,12 @@ fn web() -> Name {
 /// A home with one service, which does not survive the test.
 struct Bench {
     home: tempfile::TempDir,
-    runtime: tokio::runtime::Runtime,
     command: CommandLine,
 }
 
 impl Bench {
     fn new(command: CommandLine) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-        Self { home: tempfile::tempdir().unwrap(), runtime, command }
+        Self { home: tempfile::tempdir().unwrap(), command }
     }
 
     /// As a Guardian that was just started sees it.
@@ -73,12 +71,7 @@ impl Bench {
     }
 
     fn hand_with(&self, keeper: PathBuf) -> ServiceHand {
-        let tools = ServiceTools {
-            folder: self.home.path().join("keeper"),
-            bus: SYSTEM_BUS.to_owned(),
-            keeper,
-            runtime: self.runtime.handle().clone(),
-        };
+        let tools = ServiceTools { folder: self.home.path().join("keeper"), bus: SYSTEM_BUS.to_owned(), keeper };
         ServiceHand::new(&inventory(self.command.clone()), &tools).unwrap()
     }
 

@@ -1,16 +1,16 @@
 //! Talking to systemd: one connection per act, and a time-out around all of it.
 //!
 //! A connection costs half a millisecond and an act tens of them, so none is kept: there is no stale connection to
-//! recover, no queue that fills up while nobody reads, and a restart of the bus is nobody's business. The calls run on the
-//! runtime that was handed in; the caller, a plain thread, waits on a channel, so even a runtime that is stuck cannot hold
+//! recover, no queue that fills up while nobody reads, and a restart of the bus is nobody's business. The calls run on a
+//! thread that is started by the first of them; the caller waits on a channel, so even a runtime that is stuck cannot hold
 //! it past the deadline.
 
 use std::collections::HashMap;
 use std::pin::Pin;
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
+use tokio::runtime::Runtime;
 use zbus::export::futures_core::Stream as _;
 use zbus::zvariant::{OwnedObjectPath, OwnedValue};
 use zbus::{Connection, MatchRule, MessageStream};
@@ -63,16 +63,26 @@ impl From<zbus::zvariant::Error> for BusError {
     }
 }
 
-/// Where the bus is, and on what to wait for it.
+/// Where the bus is, and on what to wait for it. Clones share the waiting.
 #[derive(Clone, Debug)]
 pub(in super::super) struct Bus {
     address: String,
-    runtime: Handle,
+    runtime: Arc<OnceLock<Runtime>>,
 }
 
 impl Bus {
-    pub(in super::super) fn new(address: &str, runtime: &Handle) -> Self {
-        Self { address: address.to_owned(), runtime: runtime.clone() }
+    pub(in super::super) fn new(address: &str) -> Self {
+        Self { address: address.to_owned(), runtime: Arc::default() }
+    }
+
+    /// Made when it is first needed: most processes talk to no bus.
+    fn runtime(&self) -> std::io::Result<&Runtime> {
+        if let Some(runtime) = self.runtime.get() {
+            return Ok(runtime);
+        }
+        // One thread: it only waits.
+        let made = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        Ok(self.runtime.get_or_init(|| made))
     }
 
     pub(super) fn address(&self) -> &str {
@@ -89,7 +99,8 @@ impl Bus {
         let (tell, told) = mpsc::sync_channel(1);
         let talk = talk(Talk { address: self.address.clone() });
         let time = deadline.remaining();
-        self.runtime.spawn(async move {
+        let runtime = self.runtime().map_err(|error| BusError::Lost(error.into()))?;
+        runtime.spawn(async move {
             let result = tokio::time::timeout(time, talk).await.unwrap_or(Err(BusError::Late));
             // Nobody listens any more if the caller has given up first.
             let _ = tell.send(result);

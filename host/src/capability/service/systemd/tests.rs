@@ -40,8 +40,8 @@ fn soon() -> Deadline {
     Deadline::after(Duration::from_secs(10))
 }
 
-fn tools(home: &Path, bus: String, runtime: &tokio::runtime::Runtime) -> ServiceTools {
-    ServiceTools { folder: home.join("keeper"), bus, keeper: "/nonexistent".into(), runtime: runtime.handle().clone() }
+fn tools(home: &Path, bus: String) -> ServiceTools {
+    ServiceTools { folder: home.join("keeper"), bus, keeper: "/nonexistent".into() }
 }
 
 fn inventory() -> Inventory {
@@ -60,15 +60,10 @@ fn inventory() -> Inventory {
     Inventory { services, ..Inventory::default() }
 }
 
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-}
-
 /// A systemd with the units above.
 struct Lab {
     folder: PathBuf,
     home: tempfile::TempDir,
-    runtime: tokio::runtime::Runtime,
 }
 
 impl Lab {
@@ -88,7 +83,7 @@ impl Lab {
         }
         let output = Command::new(script()).arg("start").arg(&folder).output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        Some(Self { folder, home, runtime: runtime() })
+        Some(Self { folder, home })
     }
 
     fn address(&self) -> String {
@@ -96,7 +91,7 @@ impl Lab {
     }
 
     fn hand(&self) -> ServiceHand {
-        ServiceHand::new(&inventory(), &tools(self.home.path(), self.address(), &self.runtime)).unwrap()
+        ServiceHand::new(&inventory(), &tools(self.home.path(), self.address())).unwrap()
     }
 
     /// A person at the machine.
@@ -249,7 +244,7 @@ fn an_answer_that_is_late_is_not_known_and_a_persons_job_is_not_replaced() {
     let unit = SystemdUnit::new(
         &name("stubborn"),
         "stubborn.service",
-        &Bus::new(&lab.address(), lab.runtime.handle()),
+        &Bus::new(&lab.address()),
         Folder::open(lab.home.path()).unwrap(),
     );
     assert!(matches!(unit.start(soon()), Err(HandError::Busy { .. })), "a person's stop is under way");
@@ -261,9 +256,8 @@ fn a_bus_that_never_answers_holds_nobody() {
     let socket = home.path().join("bus");
     // It takes the connection and says nothing.
     let _listener = UnixListener::bind(&socket).unwrap();
-    let runtime = runtime();
     let bus = format!("unix:path={}", socket.display());
-    let hand = ServiceHand::new(&inventory(), &tools(home.path(), bus, &runtime)).unwrap();
+    let hand = ServiceHand::new(&inventory(), &tools(home.path(), bus)).unwrap();
     let begun = Instant::now();
     let error = hand.prepare(ServiceVerb::Restart, &name("plain"), Deadline::after(Duration::from_millis(200)));
     assert_eq!(error.unwrap_err().code, ErrorCode::Timeout);
@@ -273,9 +267,8 @@ fn a_bus_that_never_answers_holds_nobody() {
 #[test]
 fn a_machine_without_systemd_is_told_what_to_do() {
     let home = tempfile::tempdir().unwrap();
-    let runtime = runtime();
     let bus = format!("unix:path={}/nothing", home.path().display());
-    let hand = ServiceHand::new(&inventory(), &tools(home.path(), bus, &runtime)).unwrap();
+    let hand = ServiceHand::new(&inventory(), &tools(home.path(), bus)).unwrap();
     let error = hand.prepare(ServiceVerb::Restart, &name("plain"), soon()).unwrap_err();
     assert!(error.code == ErrorCode::Unavailable && error.message.contains("command"), "{error}");
 }
