@@ -65,7 +65,7 @@ fn facts() -> Facts {
         used: Used::default(),
         windows: BTreeSet::new(),
         approvals: BTreeSet::new(),
-        labels: BTreeSet::new(),
+        labels: Default::default(),
     }
 }
 

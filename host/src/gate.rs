@@ -72,7 +72,7 @@ pub struct Gate {
     run: RunId,
     playbook: PlaybookId,
     incident: Incident,
-    labels: BTreeSet<String>,
+    labels: Arc<BTreeSet<String>>,
     deadline: Deadline,
     step: u32,
     transcript: Arc<Mutex<Transcript>>,
@@ -106,7 +106,7 @@ impl Gate {
         incident: Incident,
         watcher: Box<dyn FnMut(&Call) + Send>,
     ) -> Self {
-        let labels = incident.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let labels = Arc::new(incident.labels.iter().map(|(key, value)| format!("{key}={value}")).collect());
         let deadline = Deadline::after(parts.limits.run_time());
         Self { parts, run, playbook, incident, labels, deadline, step: 0, transcript: Arc::default(), watcher }
     }
@@ -201,7 +201,7 @@ impl Gate {
                 },
                 windows: BTreeSet::new(),
                 approvals: approvals.clone(),
-                labels: self.labels.clone(),
+                labels: Arc::clone(&self.labels),
             };
             let question = Question { playbook: &self.playbook, action, resource, facts: &facts };
             let decision = self.parts.policy.decide(&question);

@@ -42,6 +42,6 @@ fn a_hard_rule_may_refuse_on_a_claim() {
     let call = action(Verb::Service(ServiceVerb::Restart), "web");
     let mut facts = facts();
     assert_eq!(answer(&ask(&set, "acme/fix", &call, &facts)), "permitted by p");
-    facts.labels.insert("drill=yes".to_owned());
+    std::sync::Arc::make_mut(&mut facts.labels).insert("drill=yes".to_owned());
     assert_eq!(answer(&ask(&set, "acme/fix", &call, &facts)), "forbidden by drill");
 }

@@ -116,7 +116,7 @@ impl Stage {
                 used: Used::default(),
                 windows: ["office".to_owned()].into(),
                 approvals: ["sre".to_owned()].into(),
-                labels: LABELS.map(|(key, value)| format!("{key}={value}")).into(),
+                labels: Arc::new(LABELS.map(|(key, value)| format!("{key}={value}")).into()),
             };
             let question = Question { playbook: &self.playbook, action: &action, resource: &resource, facts: &facts };
             let begun = std::time::Instant::now();

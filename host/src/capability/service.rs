@@ -57,8 +57,8 @@ trait Supervisor: Send + Sync {
     fn restart(&self, deadline: Deadline) -> Result<(), HandError>;
     /// Lets it read its configuration again.
     fn reload(&self, deadline: Deadline) -> Result<(), HandError>;
-    /// Forgets past failures.
-    fn reset_failed(&self, deadline: Deadline) -> Result<(), HandError>;
+    /// Forgets past failures; `now` is how it was just seen. False if there was nothing to forget.
+    fn reset_failed(&self, now: &ServiceStatus, deadline: Deadline) -> Result<bool, HandError>;
     /// The last output, at most `bytes`, oldest first. Empty where the supervisor keeps it elsewhere.
     fn last_output(&self, bytes: u64) -> Vec<u8>;
 }
@@ -271,7 +271,8 @@ impl ServiceHand {
                 });
             }
             ServiceVerb::Reload => supervisor.reload(deadline)?,
-            ServiceVerb::ResetFailed => supervisor.reset_failed(deadline)?,
+            ServiceVerb::ResetFailed if !supervisor.reset_failed(&now, deadline)? => return Ok(now),
+            ServiceVerb::ResetFailed => {}
         }
         seen_after(supervisor, verb, name, deadline)
     }

@@ -93,7 +93,7 @@ fn explain(context: &Context, asked: &Asked) -> Result<Exit, Failure> {
         used: Used { m5: used.m5, h1: used.h1, d1: used.d1 },
         windows: BTreeSet::new(),
         approvals: BTreeSet::new(),
-        labels: BTreeSet::new(),
+        labels: Default::default(),
     };
     let explanation = site.policy.explain(&playbook, verb, &resource, &facts);
     let (word, exit) = match &explanation.ruling {

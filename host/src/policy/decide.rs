@@ -191,7 +191,8 @@ impl PolicySet {
         name: &ResourceName,
         facts: &Facts,
     ) -> Result<Request, Refusal> {
-        if let Some(request) = asker.lately.request(facts, verb, name) {
+        let again = !verb.class().is_effect();
+        if let Some(request) = again.then(|| asker.lately.request(facts, verb, name)).flatten() {
             return Ok(request);
         }
         let world = self.world();
@@ -200,11 +201,17 @@ impl PolicySet {
         };
         let doubt = |error: String| Refusal::error(error, Vec::new());
         let target = world.target_of(&facts.target).map_err(|error| doubt(error.to_string()))?;
-        let context = asker.lately.of(facts, target).map_err(doubt)?;
-        let schema = (!asker.lately.fits(verb, name)).then(|| world.schema());
+        let context = asker.lately.of(facts, target, again).map_err(doubt)?;
+        let fits = asker.lately.fits(verb, name);
+        let schema = (!fits).then(|| world.schema());
         let request = Request::new(asker.uid.clone(), action.clone(), resource.uid.clone(), context, schema)
             .map_err(|error| doubt(error.to_string()))?;
-        asker.lately.keep(facts, verb, name, &request);
+        if !fits {
+            asker.lately.remember_fit(verb, name);
+        }
+        if again {
+            asker.lately.keep(facts, verb, name, &request);
+        }
         Ok(request)
     }
 

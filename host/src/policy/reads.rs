@@ -159,7 +159,7 @@ mod tests {
             "when { principal is Guardian::Playbook in context.claimed.x }",
             "when { context.claimed.x like \"a*\" }",
             "when { context . claimed.labels.isEmpty() }",
-            "when { context/* */.claimed.labels.isEmpty() }",
+            "when { context// .used\n.claimed.labels.isEmpty() }",
             "when { context.used.h1 < 3 && context.claimed.labels.isEmpty() }",
             "when { context[\"\\u{63}laimed\"].labels.isEmpty() }",
             "when { context[\"claimed\"].labels.contains(\"context.used\") }",

@@ -291,14 +291,13 @@ impl Supervisor for KeptProcess {
         }
     }
 
-    fn reset_failed(&self, _deadline: Deadline) -> Result<(), HandError> {
-        match self.look()? {
-            // What a person stopped stays a person's: that is no failure to be forgotten.
-            Some(record) if record.status(self.clock.now()).state == ServiceState::Failed => {
-                Record::forget(&self.folder).map_err(HandError::File)
-            }
-            _ => Ok(()),
+    fn reset_failed(&self, now: &ServiceStatus, _deadline: Deadline) -> Result<bool, HandError> {
+        // What a person stopped stays a person's: that is no failure to be forgotten.
+        if now.state != ServiceState::Failed {
+            return Ok(false);
         }
+        Record::forget(&self.folder)?;
+        Ok(true)
     }
 
     fn last_output(&self, bytes: u64) -> Vec<u8> {

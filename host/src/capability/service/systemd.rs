@@ -208,7 +208,8 @@ impl Supervisor for SystemdUnit {
         self.job(Job::Reload, deadline)
     }
 
-    fn reset_failed(&self, deadline: Deadline) -> Result<(), HandError> {
+    fn reset_failed(&self, _now: &ServiceStatus, deadline: Deadline) -> Result<bool, HandError> {
+        // Asked whatever the state: systemd counts starts against a limit also while the unit runs.
         let sent = Arc::new(AtomicBool::new(false));
         let (unit, flag) = (self.unit.clone(), Arc::clone(&sent));
         let done = self.bus.run(deadline, async move |bus: Talk| {
@@ -216,7 +217,8 @@ impl Supervisor for SystemdUnit {
             flag.store(true, Ordering::SeqCst);
             talk.reset_failed(&unit).await
         });
-        done.map_err(|error| self.explain(error, "reset-failed", sent.load(Ordering::SeqCst)))
+        done.map_err(|error| self.explain(error, "reset-failed", sent.load(Ordering::SeqCst)))?;
+        Ok(true)
     }
 
     fn last_output(&self, _bytes: u64) -> Vec<u8> {
