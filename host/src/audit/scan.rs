@@ -242,7 +242,7 @@ fn last_written(bytes: &[u8]) -> Option<usize> {
 
 fn read_up_to(file: &File, buffer: &mut [u8], from: u64) -> std::io::Result<usize> {
     let mut got = 0;
-    while let Some(rest) = buffer.get_mut(got..) {
+    while let Some(rest) = buffer.get_mut(got..).filter(|rest| !rest.is_empty()) {
         let at = from.saturating_add(u64::try_from(got).unwrap_or(u64::MAX));
         match file.read_at(rest, at) {
             Ok(0) => break,

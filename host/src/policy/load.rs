@@ -97,14 +97,9 @@ impl PolicySet {
     /// When anything in it cannot be read, is not trusted or is not right; see [`PolicyError`].
     pub fn load(folder: &Folder, inventory: &[ResourceFact]) -> Result<Self, PolicyError> {
         let (sources, mut findings) = read(folder)?;
-        let (read, world) = std::thread::scope(|scope| {
-            // The schema takes as long as the policies, and neither needs the other: half the time of a start.
-            let world = std::thread::Builder::new().spawn_scoped(scope, || World::build(inventory));
-            let read = parse(&sources, Some(folder.path()), &mut findings);
-            let world = world.ok().and_then(|world| world.join().ok());
-            // No thread to be had is no reason to fail.
-            (read, world.unwrap_or_else(|| World::build(inventory)))
-        });
+        // The schema takes longer than the policies, and neither needs the other: together they are half of a start.
+        let (world, read) =
+            side_by_side(|| World::build(inventory), || parse(&sources, Some(folder.path()), &mut findings));
         accept(read, digest(&sources), Some(folder.path()), &world?, findings)
     }
 
@@ -131,7 +126,7 @@ impl PolicySet {
             rules::foreign(&one.notes, &one.place, playbook, &mut findings);
         }
         unique(&mut loaded, &mut findings);
-        validate(&schema::parse()?, &loaded, &mut findings)?;
+        validate(&Validator::new(schema::parse()?), &loaded, &mut findings)?;
         PolicyError::unless_clean(findings, loaded.into_iter().map(|one| one.notes.id).collect())
     }
 
@@ -255,7 +250,7 @@ fn accept(
         findings.push(Finding::of_file(&permits, message, "use groups and publishers instead of single names"));
     }
     unique(&mut read, &mut findings);
-    validate(world.schema(), &read, &mut findings)?;
+    validate(world.validator(), &read, &mut findings)?;
     let policies: Vec<Loaded> = PolicyError::unless_clean(findings, read)?.into_iter().map(Read::accepted).collect();
     let by_id = policies.iter().enumerate().map(|(place, policy)| (policy.id.clone(), place)).collect();
     let index = Index::of(&policies);
@@ -388,22 +383,40 @@ fn unique(read: &mut Vec<Read<'_>>, findings: &mut Vec<Finding>) {
     });
 }
 
-/// Cedar's own strict validation; a warning (a policy that can never apply, letters that look like others) counts as an error.
-fn validate(schema: &cedar_policy::Schema, read: &[Read<'_>], findings: &mut Vec<Finding>) -> Result<(), PolicyError> {
+/// Does both, the first on a thread of its own; where none can be had, one after the other.
+fn side_by_side<T: Send, U>(there: impl Fn() -> T + Sync, here: impl FnOnce() -> U) -> (T, U) {
+    let there = &there;
+    let (there_done, here_done) = std::thread::scope(|scope| {
+        let other = std::thread::Builder::new().spawn_scoped(scope, there);
+        let here_done = here();
+        (other.ok().and_then(|other| other.join().ok()), here_done)
+    });
+    (there_done.unwrap_or_else(there), here_done)
+}
+
+/// Cedar's own strict validation; a warning (a policy that can never apply, letters that look like others) counts as an
+/// error. Each policy is judged by itself, so two halves are judged side by side.
+fn validate(validator: &Validator, read: &[Read<'_>], findings: &mut Vec<Finding>) -> Result<(), PolicyError> {
+    let (first, second) = read.split_at(read.len() / 2);
+    let (second, first) = side_by_side(|| validated(validator, second), || validated(validator, first));
+    findings.extend(first?);
+    findings.extend(second?);
+    Ok(())
+}
+
+fn validated(validator: &Validator, read: &[Read<'_>]) -> Result<Vec<Finding>, PolicyError> {
     let all = CedarSet::from_policies(read.iter().map(|one| one.policy.clone()))
         .map_err(|error| PolicyError::World { source: Box::new(error) })?;
-    let result = Validator::new(schema.clone()).validate(&all, ValidationMode::Strict);
+    let result = validator.validate(&all, ValidationMode::Strict);
     let places: HashMap<&PolicyId, &Place<'_>> = read.iter().map(|one| (one.policy.id(), &one.place)).collect();
     let errors =
         result.validation_errors().map(|error| (error.policy_id(), error as &dyn Diagnostic, error.to_string()));
     let warnings = result
         .validation_warnings()
         .map(|warning| (warning.policy_id(), warning as &dyn Diagnostic, warning.to_string()));
-    for (id, error, message) in errors.chain(warnings) {
-        if let Some(place) = places.get(id) {
-            let remedy = "`guardian policy check --schema` prints what policies can name";
-            findings.push(place.cedar(error, message, remedy));
-        }
-    }
-    Ok(())
+    let found = errors.chain(warnings).filter_map(|(id, error, message)| {
+        let remedy = "`guardian policy check --schema` prints what policies can name";
+        places.get(id).map(|place| place.cedar(error, message, remedy))
+    });
+    Ok(found.collect())
 }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
-use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression, Schema};
+use cedar_policy::{Entities, Entity, EntityUid, RestrictedExpression, Schema, Validator};
 
 use crate::model::{Name, PlaybookId, ResourceKind, ResourceName, Verb};
 
@@ -33,7 +33,8 @@ pub struct World(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    schema: Schema,
+    /// Holds the schema as well: it is a large tree, and one copy serves both.
+    validator: Validator,
     entities: Entities,
     resources: HashMap<ResourceName, Known>,
     actions: BTreeMap<Verb, EntityUid>,
@@ -80,7 +81,7 @@ impl World {
         let entities = Entities::from_entities(entities.into_values(), Some(&schema)).map_err(world_error)?;
         let action = |verb: Verb| schema::entity("Action", verb.id()).map(|uid| (verb, uid));
         let actions = Verb::ALL.into_iter().map(action).collect::<Result<_, _>>()?;
-        Ok(Self(Arc::new(Inner { schema, entities, resources, actions, names })))
+        Ok(Self(Arc::new(Inner { validator: Validator::new(schema), entities, resources, actions, names })))
     }
 
     /// Whether the inventory has that resource.
@@ -98,7 +99,11 @@ impl World {
     }
 
     pub(super) fn schema(&self) -> &Schema {
-        &self.0.schema
+        self.0.validator.schema()
+    }
+
+    pub(super) fn validator(&self) -> &Validator {
+        &self.0.validator
     }
 
     /// The target that a resource belongs to; for one that the inventory does not have, a target with nothing in it.
@@ -117,7 +122,7 @@ impl World {
             Entity::new_no_attrs(principal.clone(), HashSet::from([publisher.clone()])),
             Entity::with_uid(publisher.clone()),
         ];
-        let entities = self.0.entities.clone().add_entities(added, Some(&self.0.schema)).map_err(world_error)?;
+        let entities = self.0.entities.clone().add_entities(added, Some(self.schema())).map_err(world_error)?;
         Ok((principal, publisher, entities))
     }
 
