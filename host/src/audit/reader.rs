@@ -6,13 +6,14 @@
 
 use std::path::Path;
 
-use super::checkpoint::{Checkpoint, PublicKey};
+use super::checkpoint::{Checkpoint, LogKey, PublicKey};
 use super::error::AuditError;
 use super::frame::HEADER_BYTES;
 use super::options::Places;
 use super::projection::State;
 use super::record::Record;
 use super::scan::{self, End, Stored, Walk};
+use super::snapshot::Snapshot;
 use super::tree::Frontier;
 use crate::model::RunId;
 
@@ -47,6 +48,9 @@ pub struct Shown {
     /// The place of its frame in the segment, in bytes.
     pub offset: u64,
 }
+
+/// What is made of a record of the named segment.
+type Each<'a> = dyn FnMut(&str, Stored<'_>) -> Result<(), AuditError> + 'a;
 
 /// Reads a trail.
 #[derive(Debug)]
@@ -93,46 +97,60 @@ impl Reader {
         filter: &Filter,
         each: &mut dyn FnMut(Shown) -> Result<(), AuditError>,
     ) -> Result<u64, AuditError> {
-        // First how far it must reach, then what is there: it only grows meanwhile. A checkpoint that does not hold is
-        // for `verify` to report; what can be read, can be read.
-        let signed = self.checkpoint().map_or(0, |checkpoint| checkpoint.size());
         let all = scan::segments(&self.places.segments)?;
         // The last segment that begins at or before the first number that is wanted.
         let begin = all.partition_point(|first| *first <= filter.from).saturating_sub(1);
-        let mut next = filter.from;
-        let rest = all.get(begin..).unwrap_or_default();
-        for (index, first) in rest.iter().enumerate() {
-            let reach = rest.get(index + 1).copied().unwrap_or(signed);
-            let tree = self.segment(*first, reach, &mut |name, stored| {
-                if stored.seq < filter.from {
-                    return Ok(());
-                }
-                let record = Record::decode(stored.bytes).map_err(|_| AuditError::Damaged {
-                    path: self.places.segments.path().join(name),
-                    offset: stored.offset,
-                    what: "the record is not JSON".to_owned(),
-                })?;
-                if filter.wants(&record) {
-                    let (segment, offset) = (name.to_owned(), stored.offset);
-                    each(Shown { record, bytes: stored.bytes.to_vec(), segment, offset })?;
-                }
-                Ok(())
-            })?;
-            next = next.max(tree.size());
+        let Some(first) = all.get(begin) else { return Ok(filter.from) };
+        let next = self.walk(*first, None, &mut |name, stored| {
+            if stored.seq < filter.from {
+                return Ok(());
+            }
+            let record = self.decode(name, &stored)?;
+            if filter.wants(&record) {
+                let (segment, offset) = (name.to_owned(), stored.offset);
+                each(Shown { record, bytes: stored.bytes.to_vec(), segment, offset })?;
+            }
+            Ok(())
+        })?;
+        Ok(next.max(filter.from))
+    }
+
+    fn decode(&self, segment: &str, stored: &Stored<'_>) -> Result<Record, AuditError> {
+        Record::decode(stored.bytes).map_err(|_| AuditError::Damaged {
+            path: self.places.segments.path().join(segment),
+            offset: stored.offset,
+            what: "the record is not JSON".to_owned(),
+        })
+    }
+
+    /// Walks from the segment that begins with record `begin`, or from a place in it, to the end; the number of the next
+    /// record to come.
+    fn walk(&self, begin: u64, place: Option<(u64, Frontier)>, each: &mut Each<'_>) -> Result<u64, AuditError> {
+        // First how far it must reach, then what is there: it only grows meanwhile. A checkpoint that does not hold is
+        // for `verify` to report; what can be read, can be read.
+        let signed = self.checkpoint().map_or(0, |checkpoint| checkpoint.size());
+        let mut all = scan::segments(&self.places.segments)?;
+        all.retain(|first| *first >= begin);
+        let (mut next, mut place) = (begin, place);
+        for (index, first) in all.iter().enumerate() {
+            let reach = all.get(index + 1).copied().unwrap_or(signed);
+            next = self.segment(*first, place.take(), reach, each)?.size();
         }
         Ok(next)
     }
 
-    /// Walks one segment, which holds all records before `reach`; the tree after it.
+    /// Walks one segment, or its rest, which holds all records before `reach`; the tree after it.
     fn segment(
         &self,
         first: u64,
+        place: Option<(u64, Frontier)>,
         reach: u64,
-        each: &mut dyn FnMut(&str, Stored<'_>) -> Result<(), AuditError>,
+        each: &mut Each<'_>,
     ) -> Result<Frontier, AuditError> {
         let name = scan::segment_name(first);
         let (file, header, path) = scan::open(&self.places.segments, first)?;
-        let mut walk = Walk::new(file, path.clone(), HEADER_BYTES, header.before);
+        let (offset, tree) = place.unwrap_or((HEADER_BYTES, header.before));
+        let mut walk = Walk::new(file, path.clone(), offset, tree);
         let mut on_record = |stored: Stored<'_>| each(&name, stored);
         let mut end = walk.run(&mut on_record, &mut |_, _| Ok(()))?;
         if matches!(end, End::Broken { .. }) {
@@ -196,17 +214,28 @@ impl Reader {
         found.ok_or(AuditError::NoRecord { seq, size })
     }
 
-    /// What the trail says, folded from its records. It reads all of them.
+    /// What the trail says, folded from its records. Whoever may read the log's own key begins at the snapshot that the
+    /// writer left; everybody else cannot tell whether it is authentic, and reads all records.
     ///
     /// # Errors
     /// As [`Reader::each`].
     pub fn state(&self) -> Result<State, AuditError> {
-        let mut state = State::default();
-        self.each(&Filter::default(), &mut |shown| {
-            state.apply(&shown.record, shown.bytes.len());
+        let Snapshot { segment, offset, tree, mut state } = self.snapshot().unwrap_or_else(Snapshot::genesis);
+        let place = (offset > HEADER_BYTES).then_some((offset, tree));
+        self.walk(segment, place, &mut |name, stored| {
+            state.apply(&self.decode(name, &stored)?, stored.bytes.len());
             Ok(())
         })?;
         Ok(state)
+    }
+
+    /// The snapshot, if it is authentic, signed over and borne out by the segments.
+    fn snapshot(&self) -> Option<Snapshot> {
+        let key = LogKey::load(&self.places.keys).ok()?;
+        let snapshot = Snapshot::load(&self.places.state, &key)?;
+        let signed = self.checkpoint().ok()?.size();
+        let stands = snapshot.tree.size() <= signed && snapshot.stands(&self.places.segments).ok()?;
+        stands.then_some(snapshot)
     }
 
     /// Follows the trail: hands what is new since `from` to `each` and returns the number to go on with. Call it again

@@ -309,11 +309,24 @@ fn a_snapshot_is_only_a_shortcut() {
     trail.close().unwrap();
     let snapshot = home.path().join("state/projection.json");
     let stored = std::fs::read_to_string(&snapshot).unwrap();
-    let says = || {
-        let trail = open(home.path()).unwrap();
-        let playbook = "guardian/service_crashed".parse().unwrap();
+    let used = |state: &State| {
         let now = crate::model::Clock::now(&SystemClock::default());
-        trail.state(|state| state.used(&playbook, "service.restart", "service.web", now).d1)
+        state.used(&"guardian/service_crashed".parse().unwrap(), "service.restart", "service.web", now).d1
+    };
+    // A reader that may read the log's key uses it as well: what stands before it is not read again.
+    let intact = std::fs::read(segment(home.path(), 0)).unwrap();
+    let mut flipped = intact.clone();
+    flipped[5_000] ^= 1;
+    std::fs::write(segment(home.path(), 0), &flipped).unwrap();
+    let reader = Reader::open(home.path()).unwrap();
+    assert_eq!(used(&reader.state().unwrap()), 100);
+    assert!(matches!(reader.list(&Filter::default()), Err(AuditError::Damaged { .. })), "the premise");
+    std::fs::write(segment(home.path(), 0), &intact).unwrap();
+    let says = || {
+        let read = Reader::open(home.path()).unwrap().state().unwrap();
+        let opened = open(home.path()).unwrap().state(used);
+        assert_eq!(used(&read), opened, "a reader and a writer say the same");
+        opened
     };
     assert_eq!(says(), 100);
     // Whoever writes the file cannot make the count smaller.
