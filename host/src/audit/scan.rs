@@ -36,7 +36,7 @@ pub(super) fn segments(folder: &Folder) -> Result<Vec<u64>, AuditError> {
 /// Why a walk ended.
 #[derive(Debug)]
 pub(super) enum End {
-    /// Zeros follow, or the file ends exactly there.
+    /// Zeros follow, be they too few for a frame, or the file ends exactly there.
     Clean,
     /// Something follows that does not hold.
     Broken {
@@ -111,7 +111,8 @@ impl Walk {
             match self.batches(&chunk, on_record, on_batch)? {
                 Some(end) => return Ok(end),
                 None if self.offset > from => from = self.offset,
-                None if got == 0 => return Ok(End::Clean),
+                // No frame fits into what is left: the writer went on in the next segment. Also the very end of the file.
+                None if got < frame::FRAME_BYTES && chunk.iter().all(|byte| *byte == 0) => return Ok(End::Clean),
                 None if got == length && length < CHUNK => {}
                 None => return Ok(self.broken(self.offset, "the file is cut off within a batch")),
             }

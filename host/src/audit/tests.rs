@@ -7,6 +7,7 @@ use std::time::Duration;
 mod projected;
 mod successors;
 
+use super::options::Places;
 use super::*;
 use crate::model::{Action, Actor, EffectClass, Outcome, Reply, RunId, ServiceVerb, SystemClock, Timestamp};
 
@@ -66,6 +67,44 @@ fn what_was_begun_is_there_after_a_restart() {
     trail.close().unwrap();
     let verified = Reader::open(home.path()).unwrap().verify().unwrap();
     assert_eq!((verified.records, verified.signed, verified.unfinished_bytes), (6, 6, 0));
+}
+
+/// How many bytes are left in the segment that is written to.
+fn left_in_segment(trail: &Trail) -> u64 {
+    // A whole segment more is left when the next one is prepared.
+    trail.status().left_bytes % (256 * 1024 - super::frame::HEADER_BYTES)
+}
+
+#[test]
+fn a_segment_whose_rest_is_too_small_for_a_frame_ends_cleanly() {
+    for rest in [0, 1, 9, 15, 16, 17] {
+        let home = tempfile::tempdir().unwrap();
+        let trail = create(home.path());
+        let begin = |key: u64| {
+            let key = "k".repeat(usize::try_from(key).unwrap());
+            trail.begin(&run(), 1, IntentDraft { key, ..restart("web") }).unwrap().seq()
+        };
+        // Two digits from here on, so that every record is as long as its key makes it.
+        while begin(1) < 10 {}
+        let before = left_in_segment(&trail);
+        begin(4_000);
+        let cost = before - left_in_segment(&trail);
+        while left_in_segment(&trail) > 2 * cost + rest {
+            begin(4_000);
+        }
+        begin(4_000 + left_in_segment(&trail) - cost - rest);
+        assert_eq!(left_in_segment(&trail), rest);
+        assert_eq!(scan::segments(&Places::open(home.path()).unwrap().segments).unwrap().len(), 1);
+        let last = begin(1);
+        trail.close().unwrap();
+        // Every byte is read, as after a crash.
+        let _ = std::fs::remove_file(home.path().join("state/projection.json"));
+        let trail = open(home.path()).unwrap_or_else(|error| panic!("{rest} bytes left: {error}"));
+        assert!(trail.state(|state| state.open_intents().contains_key(&last)), "{rest} bytes left");
+        trail.close().unwrap();
+        let verified = Reader::open(home.path()).unwrap().verify().unwrap();
+        assert_eq!((verified.segments, verified.unfinished_bytes), (2, 0), "{rest} bytes left");
+    }
 }
 
 fn kinds(var: &Path) -> Vec<String> {
