@@ -98,8 +98,13 @@ impl PolicySet {
     pub fn load(folder: &Folder, inventory: &[ResourceFact]) -> Result<Self, PolicyError> {
         let (sources, mut findings) = read(folder)?;
         // The schema takes longer than the policies, and neither needs the other: together they are half of a start.
-        let (world, read) =
-            side_by_side(|| World::build(inventory), || parse(&sources, Some(folder.path()), &mut findings));
+        let (read, world) = std::thread::scope(|scope| {
+            let world = std::thread::Builder::new().spawn_scoped(scope, || World::build(inventory));
+            let read = parse(&sources, Some(folder.path()), &mut findings);
+            let world = world.ok().and_then(|world| world.join().ok());
+            // No thread to be had is no reason to fail.
+            (read, world.unwrap_or_else(|| World::build(inventory)))
+        });
         accept(read, digest(&sources), Some(folder.path()), &world?, findings)
     }
 
@@ -119,8 +124,10 @@ impl PolicySet {
     /// # Errors
     /// When it says anything else.
     pub fn load_fragment(playbook: &PlaybookId, path: &str, text: &str) -> Result<Vec<String>, PolicyError> {
-        let (mut loaded, mut findings) = (Vec::new(), Vec::new());
-        Reader { shown: path.to_owned(), text, kind: Kind::Permit, findings: &mut findings }.read(&mut loaded);
+        let mut findings = Vec::new();
+        let mut places = Vec::new();
+        Place::all(path, text, Kind::Permit, &mut places, &mut findings);
+        let mut loaded = Read::all(places, &mut findings);
         for one in &loaded {
             rules::names_exist(&one.policy, &one.place, None, &mut findings);
             rules::foreign(&one.notes, &one.place, playbook, &mut findings);
@@ -216,7 +223,7 @@ fn read(folder: &Folder) -> Result<(Vec<Source>, Vec<Finding>), PolicyError> {
 
 /// Reads the policies of these files, as far as that needs no world.
 fn parse<'a>(sources: &'a [Source], root: Option<&Path>, findings: &mut Vec<Finding>) -> Vec<Read<'a>> {
-    let mut read = Vec::new();
+    let mut places = Vec::new();
     for source in sources {
         let shown = root.map_or_else(|| source.path.clone(), |root| root.join(&source.path).display().to_string());
         let Some(kind) = Kind::of(&source.path) else {
@@ -224,9 +231,9 @@ fn parse<'a>(sources: &'a [Source], root: Option<&Path>, findings: &mut Vec<Find
             findings.push(Finding::of_file(&shown, "lies in no policy folder", remedy));
             continue;
         };
-        Reader { shown, text: &source.text, kind, findings }.read(&mut read);
+        Place::all(&shown, &source.text, kind, &mut places, findings);
     }
-    read
+    Read::all(places, findings)
 }
 
 /// What was read becomes the set in force, if all of it is right.
@@ -241,7 +248,7 @@ fn accept(
         rules::names_exist(&one.policy, &one.place, Some(world), &mut findings);
     }
     let permits = root.map_or_else(|| "permits".to_owned(), |root| root.join("permits").display().to_string());
-    if findings.is_empty() && !read.iter().any(|one: &Read| one.kind == Kind::Permit) {
+    if findings.is_empty() && !read.iter().any(|one| one.place.kind == Kind::Permit) {
         let remedy = "write one `*.cedar` there; `guardian init` writes a first one";
         findings.push(Finding::of_file(&permits, "holds no permit, so every call would be denied", remedy));
     }
@@ -273,13 +280,29 @@ fn digest(sources: &[Source]) -> Digest {
 #[derive(Clone, Debug)]
 pub(super) struct Place<'a> {
     pub(super) shown: String,
+    /// What a policy there may do.
+    pub(super) kind: Kind,
     pub(super) text: &'a str,
     pub(super) range: Range<usize>,
+    /// Where the statement begins in the text that Cedar was given.
+    origin: usize,
     /// Its first line, counted from 1: kept, because counting anew for every policy would be quadratic in the file.
     pub(super) line: usize,
 }
 
-impl Place<'_> {
+impl<'a> Place<'a> {
+    /// The statements of one file; what is too long or too deep to be parsed is a finding.
+    fn all(shown: &str, text: &'a str, kind: Kind, into: &mut Vec<Self>, findings: &mut Vec<Finding>) {
+        let (statements, misshapen) = policy_text::statements(shown, text);
+        findings.extend(misshapen);
+        let (mut line, mut counted) = (1, 0);
+        for range in statements {
+            line += text.get(counted..range.start).unwrap_or_default().matches('\n').count();
+            counted = range.start;
+            into.push(Place { shown: shown.to_owned(), kind, text, range, origin: 0, line });
+        }
+    }
+
     /// The statement.
     pub(super) fn statement(&self) -> &str {
         self.text.get(self.range.clone()).unwrap_or_default()
@@ -301,7 +324,10 @@ impl Place<'_> {
     /// The same for an error of Cedar, which says where and sometimes how to mend it.
     fn cedar(&self, error: &dyn Diagnostic, message: String, remedy: &str) -> Finding {
         let label = error.labels().and_then(|mut labels| labels.next());
-        let span = label.as_ref().map_or(0..0, |label| label.offset()..label.offset() + label.len());
+        let span = label.as_ref().map_or(0..0, |label| {
+            let start = label.offset().saturating_sub(self.origin);
+            start..start + label.len()
+        });
         let said = label.as_ref().and_then(|label| label.label()).map(|label| format!(": {label}")).unwrap_or_default();
         let help = error.help().map_or_else(|| remedy.to_owned(), |help| help.to_string());
         self.finding_at(span, format!("{message}{said}"), help)
@@ -311,7 +337,6 @@ impl Place<'_> {
 /// A policy that was read and is not yet accepted.
 #[derive(Debug)]
 struct Read<'a> {
-    kind: Kind,
     notes: Notes,
     policy: Policy,
     place: Place<'a>,
@@ -322,7 +347,7 @@ impl Read<'_> {
         let Notes { id, why, approvers, quorum, scope } = self.notes;
         Loaded {
             id,
-            kind: self.kind,
+            kind: self.place.kind,
             why,
             approvers,
             quorum,
@@ -334,38 +359,54 @@ impl Read<'_> {
     }
 }
 
-/// Reads one file.
-struct Reader<'a, 'f> {
-    shown: String,
-    text: &'a str,
-    kind: Kind,
-    findings: &'f mut Vec<Finding>,
+/// The policies of all these statements, read as one text: a parser of Cedar builds its lexer anew each time, which costs
+/// more than most policies. None if anything is wrong with any of them, or if Cedar cuts the text up in another way than we
+/// did; then each is read by itself, and says what is wrong.
+fn together(places: &mut [Place<'_>]) -> Option<Vec<Policy>> {
+    let mut text = String::new();
+    for place in places.iter_mut() {
+        place.origin = text.len();
+        text.push_str(place.text.get(place.range.clone())?);
+        text.push('\n');
+    }
+    let set: CedarSet = text.parse().ok()?;
+    // Cedar numbers them in the order of the text.
+    let number = |policy: &Policy| policy.id().to_string().strip_prefix("policy")?.parse::<usize>().ok();
+    let mut policies: Vec<Policy> = set.policies().cloned().collect();
+    policies.sort_by_cached_key(number);
+    let same = |(policy, place): (&Policy, &Place<'_>)| policy.to_cedar().as_deref() == Some(place.statement());
+    (policies.len() == places.len() && policies.iter().zip(places.iter()).all(same)).then_some(policies)
 }
 
-impl<'a> Reader<'a, '_> {
-    fn read(&mut self, into: &mut Vec<Read<'a>>) {
-        let (statements, misshapen) = policy_text::statements(&self.shown, self.text);
-        self.findings.extend(misshapen);
-        let (mut line, mut counted) = (1, 0);
-        for range in statements {
-            line += self.text.get(counted..range.start).unwrap_or_default().matches('\n').count();
-            counted = range.start;
-            let place = Place { shown: self.shown.clone(), text: self.text, range, line };
-            match Policy::parse(None, place.statement()) {
+impl<'a> Read<'a> {
+    /// Reads every statement; those that are no policy, or not an acceptable one, become findings.
+    fn all(mut places: Vec<Place<'a>>, findings: &mut Vec<Finding>) -> Vec<Self> {
+        let mut policies = together(&mut places).map(Vec::into_iter);
+        let mut read = Vec::new();
+        for mut place in places {
+            let policy = match policies.as_mut().and_then(Iterator::next) {
+                Some(policy) => Ok(policy),
+                None => {
+                    place.origin = 0;
+                    Policy::parse(None, place.statement())
+                }
+            };
+            match policy {
                 Err(errors) => {
                     for error in errors.iter() {
-                        self.findings.push(place.cedar(error, error.to_string(), "see docs/policy.md for the form"));
+                        findings.push(place.cedar(error, error.to_string(), "see docs/policy.md for the form"));
                     }
                 }
-                Ok(policy) => match rules::check(&policy, self.kind, &place) {
+                Ok(policy) => match rules::check(&policy, &place) {
                     Ok(notes) => {
                         let policy = policy.new_id(PolicyId::new(&notes.id));
-                        into.push(Read { kind: self.kind, notes, policy, place });
+                        read.push(Self { notes, policy, place });
                     }
-                    Err(findings) => self.findings.extend(findings),
+                    Err(found) => findings.extend(found),
                 },
             }
         }
+        read
     }
 }
 
@@ -383,28 +424,8 @@ fn unique(read: &mut Vec<Read<'_>>, findings: &mut Vec<Finding>) {
     });
 }
 
-/// Does both, the first on a thread of its own; where none can be had, one after the other.
-fn side_by_side<T: Send, U>(there: impl Fn() -> T + Sync, here: impl FnOnce() -> U) -> (T, U) {
-    let there = &there;
-    let (there_done, here_done) = std::thread::scope(|scope| {
-        let other = std::thread::Builder::new().spawn_scoped(scope, there);
-        let here_done = here();
-        (other.ok().and_then(|other| other.join().ok()), here_done)
-    });
-    (there_done.unwrap_or_else(there), here_done)
-}
-
-/// Cedar's own strict validation; a warning (a policy that can never apply, letters that look like others) counts as an
-/// error. Each policy is judged by itself, so two halves are judged side by side.
+/// Cedar's own strict validation; a warning (a policy that can never apply, letters that look like others) counts as an error.
 fn validate(validator: &Validator, read: &[Read<'_>], findings: &mut Vec<Finding>) -> Result<(), PolicyError> {
-    let (first, second) = read.split_at(read.len() / 2);
-    let (second, first) = side_by_side(|| validated(validator, second), || validated(validator, first));
-    findings.extend(first?);
-    findings.extend(second?);
-    Ok(())
-}
-
-fn validated(validator: &Validator, read: &[Read<'_>]) -> Result<Vec<Finding>, PolicyError> {
     let all = CedarSet::from_policies(read.iter().map(|one| one.policy.clone()))
         .map_err(|error| PolicyError::World { source: Box::new(error) })?;
     let result = validator.validate(&all, ValidationMode::Strict);
@@ -414,9 +435,47 @@ fn validated(validator: &Validator, read: &[Read<'_>]) -> Result<Vec<Finding>, P
     let warnings = result
         .validation_warnings()
         .map(|warning| (warning.policy_id(), warning as &dyn Diagnostic, warning.to_string()));
-    let found = errors.chain(warnings).filter_map(|(id, error, message)| {
-        let remedy = "`guardian policy check --schema` prints what policies can name";
-        places.get(id).map(|place| place.cedar(error, message, remedy))
-    });
-    Ok(found.collect())
+    for (id, error, message) in errors.chain(warnings) {
+        if let Some(place) = places.get(id) {
+            let remedy = "`guardian policy check --schema` prints what policies can name";
+            findings.push(place.cedar(error, message, remedy));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn places<'a>(texts: &[&'a str]) -> Vec<Place<'a>> {
+        let (mut places, mut findings) = (Vec::new(), Vec::new());
+        for text in texts {
+            Place::all("p.cedar", text, Kind::Permit, &mut places, &mut findings);
+        }
+        assert!(findings.is_empty(), "{findings:?}");
+        places
+    }
+
+    #[test]
+    fn statements_are_read_together_and_stay_what_they_are() {
+        let files = [
+            "// one; two\n@id(\"a\") permit (principal, action, resource);\n\n  @id(\"b\")\nforbid (principal, action, resource) \
+             when { context.x == \"; // no comment\" };",
+            "@id(\"c\") permit (principal, action, resource) // why\n unless { true };\n// end",
+        ];
+        let mut good = places(&files);
+        let read = together(&mut good).expect("nothing is wrong with them");
+        let ids: Vec<_> = read.iter().filter_map(|policy| policy.annotation("id")).collect();
+        assert_eq!(ids, ["a", "b", "c"]);
+        // Eleven and more: the tenth is not read as the second.
+        let many: String = (0..30).map(|n| format!("@id(\"n{n}\") permit (principal, action, resource);")).collect();
+        let read = together(&mut places(&[&many])).unwrap();
+        assert!(read.iter().enumerate().all(|(n, policy)| policy.annotation("id") == Some(&format!("n{n}"))));
+        for bad in
+            ["permit (principal, action, resource)", "nonsense;", "permit (principal == ?principal, action, resource);"]
+        {
+            assert!(together(&mut places(&[files[0], bad, files[1]])).is_none(), "{bad}");
+        }
+    }
 }

@@ -45,7 +45,8 @@ const fn annotations(kind: Kind) -> (&'static [&'static str], &'static [&'static
 type Said<'a> = BTreeMap<&'a str, &'a str>;
 
 /// Checks one policy, as far as that needs nothing but the policy; see [`names_exist`] for the rest.
-pub(super) fn check(policy: &Policy, kind: Kind, place: &Place<'_>) -> Result<Notes, Vec<Finding>> {
+pub(super) fn check(policy: &Policy, place: &Place<'_>) -> Result<Notes, Vec<Finding>> {
+    let kind = place.kind;
     let mut findings = Vec::new();
     // Asked for once: Cedar parses the name of an annotation each time it looks one up.
     let said: Said<'_> = policy.annotations().collect();
