@@ -55,7 +55,13 @@ pub fn main() -> ExitCode {
             return if error.use_stderr() { Exit::Usage.into() } else { Exit::Ok.into() };
         }
     };
-    match execute(arguments) {
+    let done = execute(arguments).and_then(|code| match screen::lost() {
+        None => Ok(code),
+        Some(error) => {
+            Err(Failure::other(format!("standard output cannot be written, so the answer is not whole: {error}")))
+        }
+    });
+    match done {
         Ok(code) => code,
         Err(failure) => {
             // The last door: a path or somebody else's error message can hold anything.

@@ -30,8 +30,13 @@ pub enum InventoryError {
     #[error(transparent)]
     File(#[from] DurableError),
     /// There is no Guardian home there.
-    #[error("there is no Guardian home at `{}`; run `guardian init --home {}`", .0.display(), .0.display())]
-    NoHome(PathBuf),
+    #[error("there is no Guardian home at `{}`; run `guardian init{flag}`", path.display())]
+    NoHome {
+        /// Where it was looked for.
+        path: PathBuf,
+        /// The option that names it; empty for the home of the machine.
+        flag: String,
+    },
     /// What a file says is wrong.
     #[error("{}:{line}: {problem}", path.display())]
     Content {

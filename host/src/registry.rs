@@ -71,7 +71,7 @@ pub enum RegistryError {
         known: String,
     },
     /// The bytes on the disk are not what their name says.
-    #[error("`{}` is damaged: its content is {found}, not {expected}; remove the playbook and add it again", path.display())]
+    #[error("`{}` is damaged: its content is {found}, not {expected}; take it out with `guardian playbook remove` and add it again", path.display())]
     Damaged {
         /// Which file.
         path: PathBuf,

@@ -109,3 +109,30 @@ fn nothing_is_coloured_where_no_terminal_is() {
         house.ok(&["audit", "show", &seq.to_string()]).nothing_raw();
     }
 }
+
+#[test]
+fn an_answer_that_is_cut_off_is_no_answer() {
+    let house = House::new();
+    for arguments in [&["audit", "list"][..], &["status", "--json"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").expect("/dev/full");
+        let output = house.command(arguments).stdout(full).output().expect("guardian starts");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(1) && said.contains("standard output cannot be written"), "{said}");
+    }
+}
+
+#[test]
+fn a_list_begins_where_it_was_told_to() {
+    let house = House::new();
+    let numbers = |arguments: &[&str]| -> Vec<u64> {
+        let list = house.ok(&[&["audit", "list", "--json"], arguments].concat()).json();
+        let records = list["records"].as_array().expect("records").iter();
+        records.filter_map(|record| record["seq"].as_u64()).collect()
+    };
+    let all = numbers(&[]);
+    assert!(all.len() > 3 && all[0] == 0, "{all:?}");
+    assert_eq!(numbers(&["--from", "2"]), all[2..]);
+    assert_eq!(numbers(&["--last", "2"]), all[all.len() - 2..]);
+    assert_eq!(numbers(&["--from", "1", "--last", "1"]), all[all.len() - 1..]);
+    house.refused(&["audit", "show", "9999"], 2, &[&format!("the trail has {} records", all.len())]);
+}

@@ -82,6 +82,11 @@ fn a_gate_needs_a_person() {
     assert_eq!(said.code, 6, "{said:?}");
     assert!(said.out.contains("oncall"), "{said:?}");
     assert_eq!(house.web(), None, "it was started without approval");
+    // The next writer to start does not take a run that waits for people for one that went away in the middle.
+    house.ok(&["playbook", "remove", "guardian/service_crashed"]);
+    house.ok(&["playbook", "add", &guardian_tests::text(&house.root().join("service_crashed-1.wasm"))]);
+    let status = house.ok(&["status", "--json"]).json();
+    assert_eq!(status["runs"][0]["state"], "awaiting-approval", "{status}");
     let plan = house.guardian(&PLAN);
     assert!(plan.out.contains("oncall") || plan.out.contains("approval"), "{plan:?}");
     std::fs::remove_file(&gate).expect("removed");

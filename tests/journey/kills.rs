@@ -24,6 +24,8 @@ fn settle(house: &House) -> usize {
     let doubted = in_doubt(house);
     if let Some(first) = doubted.first() {
         house.refused(&RUN, 7, &["not known", &first.to_string(), "audit settle"]);
+        let plan = house.guardian(&[&["plan"], &RUN[1..]].concat());
+        assert!(plan.out.contains(&format!("in record {first} has no outcome")), "{plan:?}");
     }
     for record in &doubted {
         house.ok(&["audit", "settle", &record.to_string(), "--reason", "looked at by the test"]);

@@ -63,7 +63,10 @@ fn the_failed_condition_is_named_with_its_facts() {
         when { resource in context.incident.target && context.used.h1 < 3 } unless { context.incident.severity < 2 };";
     let set = permits(text);
     let spent = Facts { used: Used { m5: 1, h1: 3, d1: 5 }, severity: 1, ..facts() };
-    let miss = explain(&set, "acme/fix", RESTART, "service.web", &spent).nearest.unwrap();
+    let explained = explain(&set, "acme/fix", RESTART, "service.web", &spent);
+    // Permits add up: one more beside a permit whose quota is spent would lift the quota for good.
+    assert_eq!(explained.grant, None);
+    let miss = explained.nearest.unwrap();
     assert_eq!((miss.policy.id.as_str(), miss.policy.line, miss.scope.len()), ("p", 3, 0));
     assert_eq!(miss.policy.why.as_deref(), Some("thrice an hour"));
     let shown: Vec<_> = miss.conditions.iter().map(|one| (one.text.as_str(), one.wanted, one.facts.clone())).collect();

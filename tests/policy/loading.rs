@@ -306,3 +306,26 @@ fn a_resource_that_stands_twice_is_refused() {
     let run = super::fact("run.self", &[], true, "run.self");
     assert!(World::build(&[run]).is_err(), "the run itself is not the inventory's to describe");
 }
+
+#[test]
+fn an_action_that_does_not_exist_gets_one_finding_with_the_nearest() {
+    for (action, words) in [
+        (
+            "Guardian::Action::\"service.restrat\"",
+            &["no action `service.restrat`", "Guardian::Action::\"service.restart\"`?"][..],
+        ),
+        ("Action::\"service.restart\"", &["with their namespace", "Guardian::Action::\"service.restart\"`?"]),
+        ("Guardian::Action::\"zzz\"", &["no action `zzz`"]),
+    ] {
+        let text = format!("@id(\"a\") {};", GOOD.replace("Guardian::Action::\"service.restart\"", action));
+        refused("permits/a.cedar", &text, words);
+        assert_eq!(complaints(&[("permits/a.cedar", &text)]).len(), 1, "{action}");
+    }
+}
+
+#[test]
+fn the_caret_points_at_the_name_and_not_at_a_word_like_it() {
+    let text =
+        format!("@id(\"a\")\n@why(\"the wbe is down\")\n{};", GOOD.replace("Service::\"web\"", "Service::\"wbe\""));
+    refused("permits/a.cedar", &text, &["a.cedar:3:", "service `wbe`", "did you mean `web`"]);
+}

@@ -43,7 +43,7 @@ pub enum AuditError {
     },
     /// Bytes that were durable are not as they were written.
     #[error(
-        "`{}` is damaged at byte {offset}: {what}; see `guardian audit verify`, go on with `guardian audit recover --reason`",
+        "`{}` is damaged at byte {offset}: {what}; look at the disk and put the files back if you can; the last way on is `guardian audit recover --reason WHY`",
         path.display()
     )]
     Damaged {
@@ -56,7 +56,7 @@ pub enum AuditError {
     },
     /// The trail is not the one that its own signed checkpoint or snapshot speaks of.
     #[error(
-        "the audit trail does not match `{}`: {what}; if a backup was restored, put back the newer trail or go on with `guardian audit recover --reason`",
+        "the audit trail does not match `{}`: {what}; if a backup was restored, put back the newer trail, or go on with `guardian audit recover --reason WHY`",
         path.display()
     )]
     Behind {
@@ -66,7 +66,7 @@ pub enum AuditError {
         what: String,
     },
     /// A checkpoint or key is not well-formed or not signed by the log's key.
-    #[error("`{}` {what}; see `guardian audit verify`, go on with `guardian audit recover --reason`", path.display())]
+    #[error("`{}` {what}; look at the disk and put the files back if you can; the last way on is `guardian audit recover --reason WHY`", path.display())]
     Checkpoint {
         /// Which file.
         path: PathBuf,

@@ -264,9 +264,11 @@ impl State {
         }
     }
 
-    /// There is one writer, and it has just started: no run of an earlier one can be under way.
+    /// There is one writer, and it has just started: no run of an earlier one can be under way. One that waits for people
+    /// is not: its process has recorded that and left.
     fn runs_are_over(&mut self) {
-        for run in self.runs.iter_mut().filter(|run| !run.state.is_end()) {
+        let under_way = |run: &&mut RunSummary| !run.state.is_end() && run.state != RunState::AwaitingApproval;
+        for run in self.runs.iter_mut().filter(under_way) {
             run.state = RunState::Indeterminate;
         }
     }

@@ -205,13 +205,16 @@ impl Reader {
     /// When there is no such record, or it is damaged.
     pub fn show(&self, seq: u64) -> Result<Shown, AuditError> {
         let mut found = None;
-        let size = self.each(&Filter { from: seq, ..Filter::default() }, &mut |shown| {
+        self.each(&Filter { from: seq, ..Filter::default() }, &mut |shown| {
             if shown.record.seq == seq {
                 found = Some(shown);
             }
             Ok(())
         })?;
-        found.ok_or(AuditError::NoRecord { seq, size })
+        match found {
+            Some(found) => Ok(found),
+            None => Err(AuditError::NoRecord { seq, size: self.each(&Filter::default(), &mut |_| Ok(()))? }),
+        }
     }
 
     /// What the trail says, folded from its records. Whoever may read the log's own key begins at the snapshot that the

@@ -166,8 +166,7 @@ impl Hand for SimulatedHands {
         };
         match self.assumed_of(service.as_ref()) {
             Some(status) => assumed_reading(&status),
-            // What was not changed in thought will not change by waiting either.
-            None => Reading { assumed: true, ..self.real.check(target, deadline) },
+            None => self.real.check(target, deadline),
         }
     }
 }

@@ -272,9 +272,9 @@ pub enum AuditCommand {
         /// Only from this record number on.
         #[arg(long, value_name = "N")]
         from: Option<u64>,
-        /// At most so many.
-        #[arg(long, value_name = "N", default_value_t = 50)]
-        last: usize,
+        /// At most so many, the latest ones; without this 50, and with --from all.
+        #[arg(long, value_name = "N")]
+        last: Option<usize>,
     },
     /// Show one record whole.
     Show {

@@ -17,6 +17,8 @@ use super::screen::{Screen, Tone};
 
 /// How much of a record's text a line holds.
 const SHOWN: usize = 160;
+/// How many records are listed unless somebody says how many.
+const LISTED: usize = 50;
 /// How often a followed trail is looked at.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -25,7 +27,8 @@ pub(super) fn execute(context: &Context, command: AuditCommand) -> Result<Exit, 
         AuditCommand::List { run, kind, from, last } => {
             let run = run.map(|run| run.parse()).transpose()?;
             kind.as_deref().map_or(Ok(()), known_type)?;
-            list(context, &Filter { run, kind, from: from.unwrap_or(0) }, last)
+            let most = last.unwrap_or(if from.is_some() { usize::MAX } else { LISTED });
+            list(context, &Filter { run, kind, from: from.unwrap_or(0) }, most)
         }
         AuditCommand::Show { seq } => show(context, seq),
         AuditCommand::Tail => tail(context),

@@ -25,7 +25,7 @@ pub(super) fn init(context: &Context) -> Result<Exit, Failure> {
     screen.say(&format!("{} a new home", screen.paint(Tone::Good, "made")));
     screen.say(&format!("  {}   yours: configuration, policy, trust", home.etc().display()));
     screen.say(&format!("  {}   guardian's own: keys, playbooks, audit trail, state", home.var().display()));
-    screen.say("it trusts no publisher and permits nothing yet. next:");
+    screen.say("it trusts no publisher, and permits nothing but a run's own log and the clock. next:");
     screen.say(&format!("  name a service     edit {}", home.etc().join("guardian.toml").display()));
     screen.say(&format!("  trust a publisher  guardian{flag} trust add KEY --publisher NAME"));
     screen.say(&format!("  add a playbook     guardian{flag} playbook add FILE.wasm"));

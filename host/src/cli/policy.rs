@@ -82,6 +82,12 @@ fn explain(context: &Context, asked: &Asked) -> Result<Exit, Failure> {
         Failure::usage(format!("there is no action `{}`{hint}", escape_to(&asked.action, 64)))
     })?;
     let resource: ResourceName = asked.resource.parse()?;
+    if resource.kind() != verb.resource_kind() {
+        let of = verb.resource_kind().word();
+        return Err(Failure::usage(format!(
+            "`{verb}` is asked of a {of}, and `{resource}` is none; name one as `{of}.NAME`"
+        )));
+    }
     let target: ResourceName = asked.target.parse()?;
     let now = context.clock.now();
     let used = Reader::open(context.home.var())?.state()?.used(&playbook, verb.id(), &resource.to_string(), now);
@@ -163,6 +169,12 @@ fn show(screen: &Screen, word: &str, explanation: &Explanation) {
             let facts: Vec<String> = condition.facts.iter().map(|(name, value)| format!("{name} is {value}")).collect();
             screen.say(&format!("    `{}` {wanted} ({})", condition.text, facts.join(", ")));
         }
+    }
+    if let Some(miss) = explanation.nearest.as_ref().filter(|miss| miss.scope.is_empty()) {
+        screen.say(&format!(
+            "  this call is what that permit is for, under that condition; change it in {}:{} if it is too narrow",
+            miss.policy.path, miss.policy.line
+        ));
     }
     if let Some(grant) = &explanation.grant {
         screen.say("  this would permit it (under policy/permits/):");

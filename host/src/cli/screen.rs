@@ -4,6 +4,7 @@
 //! before it comes here; this module adds the only control sequences that reach the terminal.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 /// A terminal, a pipe, or a JSON consumer.
 #[derive(Debug)]
@@ -26,6 +27,14 @@ pub(super) enum Tone {
     Faint,
     /// It heads a section.
     Head,
+}
+
+/// Why something could not be shown.
+static LOST: OnceLock<String> = OnceLock::new();
+
+/// Why not everything was shown, if so: an answer that is cut off must not look like a whole one.
+pub(super) fn lost() -> Option<&'static str> {
+    LOST.get().map(String::as_str)
 }
 
 impl Screen {
@@ -65,9 +74,14 @@ impl Screen {
         format!("\u{1b}[{code}m{text}\u{1b}[0m")
     }
 
-    /// One line on standard output. A reader that went away (`| head`) is no error.
+    /// One line on standard output. A reader that went away (`| head`) is no error; anything else is one at the end, see
+    /// [`lost`]: what has begun goes on.
     pub(super) fn line(&self, text: &str) {
-        let _ = writeln!(std::io::stdout().lock(), "{text}");
+        if let Err(error) = writeln!(std::io::stdout().lock(), "{text}")
+            && error.kind() != std::io::ErrorKind::BrokenPipe
+        {
+            let _ = LOST.set(error.to_string());
+        }
     }
 
     /// One line for people, left out when JSON is wanted.

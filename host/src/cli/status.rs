@@ -116,7 +116,7 @@ fn doubts(screen: &Screen, state: &State) {
     let numbers: Vec<String> = state.open_intents().keys().map(ToString::to_string).collect();
     if !numbers.is_empty() {
         screen.say(&format!(
-            "{} the intents in record {} have no outcome: a run is under way, or guardian ended before it was known",
+            "{} no outcome of the intents in record {}: a run is under way, or guardian ended before it was known; then look, and say what you found with `guardian audit settle RECORD --reason`",
             screen.paint(Tone::Warn, "needs a look:"),
             numbers.join(", ")
         ));

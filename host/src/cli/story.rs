@@ -61,9 +61,8 @@ pub(super) fn end(screen: &Screen, report: &RunReport) {
         screen.say(&format!("  the playbook says: {}", escape_to(&said.summary, SHOWN)));
     }
     if let Some(check) = &report.check {
-        let assumed = if check.assumed { ", assumed" } else { "" };
         screen.say(&format!(
-            "  the check of {} says: {} ({}{assumed})",
+            "  the check of {} says: {} ({})",
             report.target,
             check.verdict.word(),
             escape_to(&check.seen, SHOWN)

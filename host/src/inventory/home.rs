@@ -67,7 +67,8 @@ impl Home {
     fn open(&self, path: &Path) -> Result<Folder, InventoryError> {
         let folder = Folder::open(path).map_err(|error| {
             if error.is_not_found() {
-                InventoryError::NoHome(self.root.clone().unwrap_or_else(|| path.to_owned()))
+                let path = self.root.clone().unwrap_or_else(|| path.to_owned());
+                InventoryError::NoHome { path, flag: self.flag() }
             } else {
                 InventoryError::from(error)
             }

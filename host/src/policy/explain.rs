@@ -118,7 +118,9 @@ impl PolicySet {
                 {
                     let moment = Moment { request: &request, asker: &asker };
                     explanation.nearest = self.nearest(verb, known, &moment);
-                    explanation.grant = Some(self.grant(playbook, verb, resource, &moment));
+                    // Permits add up: another one beside a permit whose quota is spent would lift the quota for good.
+                    let covered = explanation.nearest.as_ref().is_some_and(|miss| miss.scope.is_empty());
+                    explanation.grant = (!covered).then(|| self.grant(playbook, verb, resource, &moment));
                 }
             }
             (Some(_), false) => {}

@@ -11,9 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cedar_policy::pst::{self, Clause};
-use cedar_policy::{Effect, Policy};
+use cedar_policy::{ActionConstraint, Effect, Policy};
 
-use crate::model::{Name, PlaybookId, nearest};
+use crate::model::{Name, PlaybookId, Verb, nearest};
 
 use super::finding::Finding;
 use super::load::{Kind, Place};
@@ -53,6 +53,7 @@ pub(super) fn check(policy: &Policy, place: &Place<'_>) -> Result<Notes, Vec<Fin
     effect(policy, kind, place, &mut findings);
     known_annotations(&said, kind, place, &mut findings);
     let id = identity(&said, place, &mut findings);
+    actions_exist(policy, place, &mut findings);
     let scope = Scope::of(policy);
     // The tree of the conditions costs Cedar a second reading of the text, so it is made only where it can matter.
     let matters = match kind {
@@ -77,6 +78,35 @@ pub(super) fn check(policy: &Policy, place: &Place<'_>) -> Result<Notes, Vec<Fin
     }
     let why = said.get("why").map(|why| (*why).to_owned());
     if findings.is_empty() { Ok(Notes { id, why, approvers, quorum, scope }) } else { Err(findings) }
+}
+
+/// Checks that every action a policy names is one. Cedar would say so in three findings and propose any other action.
+fn actions_exist(policy: &Policy, place: &Place<'_>, findings: &mut Vec<Finding>) {
+    let known = || Verb::ALL.iter().map(|verb| verb.id()).chain(Verb::GROUPS.iter().map(|group| group.name));
+    let named = match policy.action_constraint() {
+        ActionConstraint::Any => Vec::new(),
+        ActionConstraint::Eq(uid) => vec![uid],
+        ActionConstraint::In(uids) => uids,
+    };
+    for uid in named {
+        let id = uid.id().unescaped();
+        let written = format!("Action::\"{id}\"");
+        let proper = |name: &str| format!("did you mean `{}::Action::\"{name}\"`?", schema::NAMESPACE);
+        if known().any(|name| name == id) {
+            if uid.type_name().to_string() != format!("{}::Action", schema::NAMESPACE) {
+                let message = format!("actions are written with their namespace, this one is `{}`", uid.type_name());
+                findings.push(place.finding(&written, message, proper(id)));
+            }
+        } else {
+            let remedy = nearest(id, known())
+                .map_or_else(|| "`guardian policy check --schema` lists the actions".to_owned(), proper);
+            findings.push(place.finding(
+                &written,
+                format!("there is no action `{}`", crate::model::escape(id)),
+                remedy,
+            ));
+        }
+    }
 }
 
 /// The rule for what a playbook ships with.
@@ -228,7 +258,8 @@ pub(super) fn names_exist(policy: &Policy, place: &Place<'_>, world: Option<&Wor
             _ => None,
         };
         if let Some(error) = unnameable {
-            findings.push(place.finding(&id, error.to_string(), "no such principal can ever ask"));
+            let literal = format!("{kind}::\"{id}\"");
+            findings.push(place.finding(&literal, error.to_string(), "no such principal can ever ask"));
         }
         let Some(known) = world.and_then(|world| world.ids_of(&kind)) else { continue };
         if !known.contains(&id.as_str()) {
@@ -237,7 +268,7 @@ pub(super) fn names_exist(policy: &Policy, place: &Place<'_>, world: Option<&Wor
                 None => "add it to guardian.toml, or remove it here".to_owned(),
             };
             let message = format!("the inventory has no {} `{id}`", kind.to_lowercase());
-            findings.push(place.finding(&id, message, remedy));
+            findings.push(place.finding(&format!("{kind}::\"{id}\""), message, remedy));
         }
     }
 }

@@ -96,7 +96,8 @@ impl Count {
     }
 }
 
-/// Looks until it is clear. `record` gets every look; an error of it ends the checking.
+/// Looks until it is clear, or once if not `patient`: what a plan sees will not change by waiting. `record` gets every
+/// look; an error of it ends the checking.
 ///
 /// # Errors
 /// The first error of `record`.
@@ -105,6 +106,7 @@ pub(super) fn wait<E>(
     clock: &dyn Clock,
     target: &ResourceName,
     terms: &Terms,
+    patient: bool,
     mut record: impl FnMut(&Look) -> Result<(), E>,
 ) -> Result<(bool, Option<Reading>), E> {
     let start = clock.elapsed();
@@ -113,15 +115,13 @@ pub(super) fn wait<E>(
     loop {
         let reading = hands.check(target, Deadline::after(terms.timeout));
         let since_start = clock.elapsed().saturating_sub(start);
-        let assumed = reading.assumed;
         let standing = count.add(reading.verdict, terms, since_start);
         record(&Look { reading: reading.clone(), successes: count.successes, needed: terms.healed.successes })?;
         last = Some(reading).or(last);
         match standing {
             Standing::Healed => return Ok((true, last)),
             Standing::NotHealed => return Ok((false, last)),
-            // An assumed reading will not change by waiting.
-            Standing::Open if assumed => return Ok((count.successes > 0, last)),
+            Standing::Open if !patient => return Ok((count.successes > 0, last)),
             Standing::Open if since_start + terms.every >= terms.healed.deadline => return Ok((false, last)),
             Standing::Open => clock.sleep(terms.every),
         }

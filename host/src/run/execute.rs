@@ -67,10 +67,8 @@ pub fn execute(
 
 /// INVARIANT 9: what may or may not have happened to this target is for a person to say, not to be done again.
 fn nothing_in_doubt(site: &Site, trail: &Trail, request: &Request) -> Result<(), RunError> {
-    let inventory = &site.configuration.inventory;
-    let owner = inventory.target_of(&request.target);
-    let about = |resource: &str| resource.parse().is_ok_and(|resource| inventory.target_of(&resource) == owner);
-    match trail.in_doubt().into_iter().find(|(_, intent)| about(&intent.resource)) {
+    let open = trail.in_doubt().into_iter().collect();
+    match site.in_doubt(&open, request) {
         None => Ok(()),
         Some((record, intent)) => Err(RunError::InDoubt { record, verb: intent.verb, resource: intent.resource }),
     }
@@ -213,7 +211,8 @@ fn conclude(end: GuestEnd, progress: &mut Progress, report: &mut RunReport) {
 /// Healed is what the target's own check says.
 fn ask_the_check(site: &Site, acting: &Acting, progress: &mut Progress, report: &mut RunReport) {
     let terms = Terms::of(&site.configuration.inventory, &report.target);
-    let looked = check::wait(&acting.hands, &*site.clock, &report.target, &terms, |look| {
+    let patient = acting.approvals == Approvals::Required;
+    let looked = check::wait(&acting.hands, &*site.clock, &report.target, &terms, patient, |look| {
         let body = Body::Check {
             resource: report.target.clone(),
             reading: look.reading.clone(),

@@ -4,10 +4,11 @@
 //! configured heals half of what it should and says so to nobody. It takes no lock and changes nothing; the trail is
 //! opened apart, by whoever is going to write.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use crate::audit::{AuditOptions, Body, Trail};
+use crate::audit::{AuditOptions, Body, OpenIntent, Trail};
 use crate::capability::{ClockHand, ProbeHand, RealHands, ServiceHand, ServiceTools};
 use crate::durable::Folder;
 use crate::gate::{KeyedDigest, Ledger, UndoJournal};
@@ -18,7 +19,7 @@ use crate::registry::{Cached, Compiled, CompiledCache, Compiler, HostKey, MacChe
 use crate::sandbox::{Engine, Program};
 use crate::trust::{TrustStore, VerifiedPlaybook};
 
-use super::{Admitted, RunError};
+use super::{Admitted, Request, RunError};
 
 /// An opened home.
 pub struct Site {
@@ -152,6 +153,14 @@ impl Site {
         }
         let made = Arc::new(Engine::new(&self.configuration.limits)?);
         Ok(Arc::clone(self.engine.get_or_init(|| made)))
+    }
+
+    /// The first of these open intents that is about what the request is about.
+    pub(super) fn in_doubt(&self, open: &BTreeMap<u64, OpenIntent>, request: &Request) -> Option<(u64, OpenIntent)> {
+        let inventory = &self.configuration.inventory;
+        let owner = inventory.target_of(&request.target);
+        let about = |resource: &str| resource.parse().is_ok_and(|resource| inventory.target_of(&resource) == owner);
+        open.iter().find(|(_, intent)| about(&intent.resource)).map(|(record, intent)| (*record, intent.clone()))
     }
 
     /// The name of the engine, for the trail: compiled code depends on it.

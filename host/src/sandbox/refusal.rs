@@ -42,7 +42,9 @@ pub enum LoadRefusal {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub enum ImportProblem {
     /// An interface that the operator did not grant.
-    #[error("it imports `{0}`, which is not granted; add it to `capabilities` in playbook.toml, and permit it")]
+    #[error(
+        "it imports `{0}`, which is not granted: no permit gives it anything of that, or its manifest does not ask for it; see `guardian policy explain PLAYBOOK ACTION RESOURCE`"
+    )]
     NotGranted(Interface),
     /// Part of WASI.
     #[error("it imports `{}`, and there is no WASI here; build it for wasm32-unknown-unknown", shown(.0))]

@@ -97,7 +97,7 @@ pub enum TrustError {
     Statement(String),
     /// The statement is about other bytes.
     #[error(
-        "the signed statement is about {signed}, these bytes are {found}; they were changed after signing, or the two files do not belong together"
+        "the signed statement is about {signed}, these bytes are {found}; they were changed after signing, or the two files do not belong together; if you built it anew, remove the old signature and sign again"
     )]
     OtherBytes {
         /// The digest that was signed.
