@@ -46,6 +46,7 @@ fn a_wrong_configuration_is_named_with_its_line() {
 fn what_others_can_write_refuses_the_start_as_sshd_does() {
     let house = House::new();
     for (path, code) in [
+        ("", 2),
         ("etc", 2),
         ("etc/guardian.toml", 2),
         ("etc/guardian.d", 2),
@@ -60,7 +61,8 @@ fn what_others_can_write_refuses_the_start_as_sshd_does() {
         ("var/cache", 2),
         ("var/state", 2),
     ] {
-        let place = house.root().join(path);
+        // Without the slash that joining nothing leaves.
+        let place = house.root().join(path).components().collect::<std::path::PathBuf>();
         let mode = std::fs::metadata(&place).unwrap_or_else(|error| panic!("{path}: {error}")).permissions().mode();
         for open in [0o002, 0o020] {
             set_mode(&place, mode | open);
@@ -69,6 +71,18 @@ fn what_others_can_write_refuses_the_start_as_sshd_does() {
         }
         set_mode(&place, mode);
     }
+    for path in ["var/audit", "var/audit/log", "var/audit/seg"] {
+        let place = house.root().join(path);
+        let mode = std::fs::metadata(&place).expect("a folder").permissions().mode();
+        set_mode(&place, mode | 0o020);
+        house.refused(&RUN, 5, &[&text(&place), "written by others", "chmod go-w"]);
+        set_mode(&place, mode);
+    }
+    let stray = house.root().join("etc/guardian.d/web.tml");
+    std::fs::write(&stray, "").expect("a stray file");
+    set_mode(&stray, 0o644);
+    house.refused(&PLAN, 2, &[&text(&stray), "rename it to end in `.toml`"]);
+    std::fs::remove_file(&stray).expect("removed");
     let key =
         std::fs::read_dir(house.root().join("var/keys")).expect("keys").next().expect("a key").expect("a key").path();
     let mode = std::fs::metadata(&key).expect("a key").permissions().mode();

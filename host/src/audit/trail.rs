@@ -105,6 +105,9 @@ impl Trail {
             }
             key => key?,
         };
+        for folder in [&places.audit, &places.segments, &places.log] {
+            folder.trusted()?;
+        }
         let opened = opening::read(&places, &key)?;
         let spare = Arc::new(Spare::new(places.audit.sub("seg")?, options.segment_bytes));
         let segments = places.audit.sub("seg")?;

@@ -73,8 +73,11 @@ impl Home {
                 InventoryError::from(error)
             }
         })?;
-        // Whoever can write the folder can swap in another one of ours, with all its good modes inside.
+        // Whoever can write the folder, or the one around both, can swap in another one with all its good modes inside.
         folder.trusted()?;
+        if let Some(root) = &self.root {
+            Folder::open(root)?.trusted()?;
+        }
         Ok(folder)
     }
 }

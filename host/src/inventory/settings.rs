@@ -83,8 +83,13 @@ impl Configuration {
             Err(error) => return Err(error.into()),
         };
         more.trusted()?;
-        for name in more.names()?.into_iter().filter(|name| name.ends_with(".toml")) {
+        for name in more.names()? {
             more.trusted_file(&name)?;
+            if !name.ends_with(".toml") {
+                // A file that looks like configuration and is none is a service that nobody watches.
+                let problem = "is no configuration; rename it to end in `.toml`, or move it away".to_owned();
+                return Err(InventoryError::Content { path: more.path().join(&name), line: 1, problem });
+            }
             let text = Self::text(&more, &name)?;
             file::read_more(&more.path().join(&name), &text, &mut configuration)?;
         }
