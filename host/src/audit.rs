@@ -41,6 +41,7 @@ mod watch;
 pub use checkpoint::{Checkpoint, PublicKey};
 pub use error::AuditError;
 pub use intent::{Intent, IntentDraft, ReadTicket};
+pub use lock::Lock as TrailLock;
 pub use options::AuditOptions;
 pub use projection::{HighWater, OpenIntent, REMEMBERED_RUNS, RunSummary, State, Used};
 pub use reader::{Filter, Reader, Shown};

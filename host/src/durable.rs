@@ -159,7 +159,14 @@ impl Folder {
     /// When it cannot be read or is larger.
     pub fn read_bounded(&self, name: &str, limit: u64) -> Result<Vec<u8>, DurableError> {
         let path = self.path.join(name);
-        let file = self.dir.open(name).map_err(io("open", &path))?;
+        let mut options = OpenOptions::new();
+        // A pipe that lies where a file should would keep its reader waiting for ever.
+        options.read(true).custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+        let file = self.dir.open_with(name, &options).map_err(io("open", &path))?;
+        if !file.metadata().map_err(io("look at", &path))?.is_file() {
+            let source = std::io::Error::new(std::io::ErrorKind::InvalidInput, "it is no regular file");
+            return Err(io("read", &path)(source));
+        }
         let mut bytes = Vec::new();
         file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(io("read", &path))?;
         if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > limit {

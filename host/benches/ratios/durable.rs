@@ -28,7 +28,7 @@ const PASSES: u32 = 9;
 pub(crate) fn measure(report: &mut Report) -> Result<()> {
     let house = || House::new(&crowd::configuration(20, CALLERS, 9), &crowd::policies(20), &[guest::RESET]);
     let alone = house()?;
-    let trail = alone.site()?.open_trail()?;
+    let trail = alone.trail()?;
     let playbook: PlaybookId = "bench/reset".parse().map_err(|error| anyhow!("{error}"))?;
     let caller = Caller { trail: &trail, playbook: &playbook, run: RunId::new(SystemClock::default().now(), 1) };
 
@@ -49,7 +49,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
 
     let house = house()?;
     let site = house.site()?;
-    let trail = Arc::new(site.open_trail()?);
+    let trail = Arc::new(house.trail()?);
     let hands = Arc::new(Hands::real(site.hands()?));
     let parts = reading::parts(&site, &trail, hands)?;
     let effects = in_turns(PASSES, || rate(|_| floor.commit(&record)), || effects(&parts, &playbook))?;

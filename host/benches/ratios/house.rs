@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
+use guardian::audit::Trail;
 use guardian::inventory::Home;
 use guardian::model::SystemClock;
 use guardian::policy::Source;
@@ -76,6 +77,13 @@ impl House {
         let output = self.command(arguments).output()?;
         ensure!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
+    }
+
+    /// Its trail, opened for writing in this process.
+    pub(crate) fn trail(&self) -> Result<Trail> {
+        let (site, lock) =
+            Site::open_to_write(Home::at(self.root()), PROGRAM.into(), Arc::new(SystemClock::default()), None)?;
+        Ok(site.open_trail(lock)?)
     }
 
     /// The home, opened in this process.

@@ -49,8 +49,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
 
 /// Fills the trail as a long use would.
 fn use_up(house: &House) -> Result<()> {
-    let site = house.site()?;
-    let trail: Trail = site.open_trail()?;
+    let trail: Trail = house.trail()?;
     let resource = "service.web".parse::<guardian::model::ResourceName>().map_err(|error| anyhow!("{error}"))?;
     let mut records = 0;
     while records < RECORDS || trail.status().left_bytes > HALF {

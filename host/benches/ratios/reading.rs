@@ -64,7 +64,7 @@ impl Stage {
     pub(crate) fn new(policies: usize) -> Result<Self> {
         let house = House::new(&crowd::configuration(policies, 0, 9), &crowd::policies(policies), &[guest::LOOK])?;
         let site = house.site()?;
-        let trail = Arc::new(site.open_trail()?);
+        let trail = Arc::new(house.trail()?);
         let hands = Arc::new(Hands::simulated(SimulatedHands::new(site.hands()?, [].into())));
         let parts = parts(&site, &trail, hands)?;
         let playbook = "bench/look".parse().map_err(|error| anyhow!("{error}"))?;

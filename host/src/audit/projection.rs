@@ -224,6 +224,19 @@ impl State {
                 };
                 self.open.insert(record.seq, open);
             }
+            Body::InDoubt { playbook, verb, resource, .. } => {
+                let open = OpenIntent {
+                    run: record.run.clone(),
+                    step: record.step,
+                    playbook: playbook.clone(),
+                    verb: verb.clone(),
+                    resource: resource.clone(),
+                    t: record.t,
+                    boot: record.boot.clone(),
+                    listed: true,
+                };
+                self.open.insert(record.seq, open);
+            }
             // INVARIANT 9: what may or may not have happened stays open until a person says what they found.
             Body::Outcome { outcome: Outcome::Indeterminate { .. }, .. } => {}
             Body::Outcome { of, .. } | Body::Settled { of, .. } => {

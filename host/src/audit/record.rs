@@ -208,6 +208,9 @@ pub enum Body {
         went_back: Option<Digest>,
         accepted: Vec<(u64, Digest)>,
     },
+    /// After a successor: an intent of the old trail, there record `of`, whose outcome is not known. It stands for that
+    /// intent from here on: it stops runs on its target until somebody says what became of it.
+    InDoubt { of: u64, playbook: PlaybookId, verb: String, resource: String },
     /// A person acted on a resource by hand, through Guardian: `result` is `done` or why not.
     Person { action: String, resource: ResourceName, result: String },
     /// A person looked and said what became of the intent of record `of`, whose outcome was not known.
@@ -219,7 +222,7 @@ pub enum Body {
 
 impl Body {
     /// Every word that [`Body::kind`] of this version answers.
-    pub const KINDS: [&'static str; 18] = [
+    pub const KINDS: [&'static str; 19] = [
         "boot",
         "recovery",
         "trust",
@@ -236,6 +239,7 @@ impl Body {
         "resumed",
         "successor",
         "high-water",
+        "in-doubt",
         "person",
         "settled",
     ];
@@ -260,6 +264,7 @@ impl Body {
             Self::Resumed { .. } => "resumed",
             Self::Successor { .. } => "successor",
             Self::HighWater { .. } => "high-water",
+            Self::InDoubt { .. } => "in-doubt",
             Self::Person { .. } => "person",
             Self::Settled { .. } => "settled",
             Self::Other { kind, .. } => kind,
@@ -275,7 +280,8 @@ impl Body {
             | Self::Intent { playbook, .. }
             | Self::Read { playbook, .. }
             | Self::Denied { playbook, .. }
-            | Self::HighWater { playbook, .. } => Some(playbook),
+            | Self::HighWater { playbook, .. }
+            | Self::InDoubt { playbook, .. } => Some(playbook),
             _ => None,
         }
     }

@@ -18,7 +18,7 @@ use super::frame::HEADER_BYTES;
 use super::lock::Lock;
 use super::opening;
 use super::options::{AuditOptions, Places};
-use super::projection::State;
+use super::projection::{OpenIntent, State};
 use super::record::{Body, Record, SuccessorKind};
 use super::scan::{self, End, Walk};
 use super::snapshot::{SNAPSHOT, Snapshot};
@@ -125,6 +125,10 @@ fn succeed(
             None,
             Body::HighWater { playbook: playbook.clone(), release, component, went_back, accepted },
         )?;
+    }
+    for (of, open) in salvaged.state.open_intents() {
+        let OpenIntent { run, step, playbook, verb, resource, .. } = open.clone();
+        trail.append(run.as_ref(), step, Body::InDoubt { of: *of, playbook, verb, resource })?;
     }
     trail.flush()?;
     trail.publish()?;

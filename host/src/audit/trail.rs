@@ -93,11 +93,31 @@ impl Trail {
     /// When there is none, another process holds it for longer than the wait, it is damaged or was put back to an earlier
     /// state, or its successor was begun and not finished; the message says how to go on.
     pub fn open(options: &AuditOptions, actor: Actor, clock: Arc<dyn Clock>) -> Result<Self, AuditError> {
+        Self::open_locked(options, Self::lock(options)?, actor, clock)
+    }
+
+    /// Waits for another writer if there is one, and keeps others out from then on: for whoever has to read what it acts on
+    /// after that and not before.
+    ///
+    /// # Errors
+    /// When there is no trail, or another process holds it for longer than the wait.
+    pub fn lock(options: &AuditOptions) -> Result<Lock, AuditError> {
         options.check()?;
-        let audit = Places::audit(&options.var)?;
-        let lock = Lock::take(&audit, options.lock_wait)?;
+        Lock::take(&Places::audit(&options.var)?, options.lock_wait)
+    }
+
+    /// Opens the trail that was locked.
+    ///
+    /// # Errors
+    /// As [`Trail::open`], but for the wait.
+    pub fn open_locked(
+        options: &AuditOptions,
+        lock: Lock,
+        actor: Actor,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AuditError> {
         // Only now: a successor that was made while this waited moved the folders away.
-        succession::finished(&audit)?;
+        succession::finished(&Places::audit(&options.var)?)?;
         let places = Places::open(&options.var)?;
         let key = match LogKey::load(&places.keys) {
             Err(AuditError::File(error)) if error.is_not_found() => {

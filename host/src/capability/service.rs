@@ -170,6 +170,7 @@ impl ServiceHand {
         root.trusted()?;
         for (name, service) in &inventory.services {
             let folder = root.make_sub(name.as_str())?;
+            folder.trusted()?;
             let supervisor: Box<dyn Supervisor> = match &service.supervisor {
                 inventory::Supervisor::Systemd { unit } => Box::new(SystemdUnit::new(name, unit, &bus, folder)),
                 inventory::Supervisor::Process(command) => {

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
+use crate::audit::TrailLock;
 use crate::durable::Folder;
 use crate::inventory::Home;
 use crate::model::{Clock, Limits, SystemClock};
@@ -36,6 +38,11 @@ impl Context {
     /// The same for another home, as the demo needs.
     pub(super) fn within(&self, root: &Path) -> Self {
         Self { home: Home::at(root), screen: Screen::new(self.screen.json()), clock: Arc::clone(&self.clock) }
+    }
+
+    /// Opens the home for a command that writes the trail; see [`Site::open_to_write`].
+    pub(super) fn site_to_write(&self, wait: Option<Duration>) -> Result<(Site, TrailLock), Failure> {
+        Ok(Site::open_to_write(self.home.clone(), program()?, Arc::clone(&self.clock), wait)?)
     }
 
     /// Opens the home.

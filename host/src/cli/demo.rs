@@ -171,9 +171,9 @@ fn run_one(
     target: &str,
     labels: &[String],
 ) -> Result<RunReport, Failure> {
-    let site = context.within(stage.root()).site()?;
+    let (site, lock) = context.within(stage.root()).site_to_write(None)?;
     let request = Request::new(&site.configuration.inventory, playbook, kind, &format!("service.{target}"), 8, labels)?;
-    let report = run::one(&site, &request, &context.screen)?;
+    let report = run::one(&site, lock, &request, &context.screen)?;
     story::end(&context.screen, &report);
     Ok(report)
 }

@@ -23,14 +23,18 @@ pub(super) fn init(context: &Context) -> Result<Exit, Failure> {
     }
     let flag = home.flag();
     screen.say(&format!("{} a new home", screen.paint(Tone::Good, "made")));
-    screen.say(&format!("  {}   yours: configuration, policy, trust", home.etc().display()));
-    screen.say(&format!("  {}   guardian's own: keys, playbooks, audit trail, state", home.var().display()));
+    screen.say(&format!("  {}   yours: configuration, policy, trust", shown(home.etc())));
+    screen.say(&format!("  {}   guardian's own: keys, playbooks, audit trail, state", shown(home.var())));
     screen.say("it trusts no publisher, and permits nothing but a run's own log and the clock. next:");
-    screen.say(&format!("  name a service     edit {}", home.etc().join("guardian.toml").display()));
+    screen.say(&format!("  name a service     edit {}", shown(&home.etc().join("guardian.toml"))));
     screen.say(&format!("  trust a publisher  guardian{flag} trust add KEY --publisher NAME"));
     screen.say(&format!("  add a playbook     guardian{flag} playbook add FILE.wasm"));
-    screen.say(&format!("  permit it          write {}", home.etc().join("policy/permits/NAME.cedar").display()));
+    screen.say(&format!("  permit it          write {}", shown(&home.etc().join("policy/permits/NAME.cedar"))));
     Ok(Exit::Ok)
+}
+
+fn shown(path: &std::path::Path) -> String {
+    crate::model::escape(&path.display().to_string())
 }
 
 /// Makes the home with this configuration. Refuses one that is there, so that nothing is ever overwritten.

@@ -32,7 +32,8 @@ pub(super) fn execute(context: &Context, command: KeyCommand) -> Result<Exit, Fa
             &json!({ "private": file, "public": public.to_string(), "id": public.id().to_string() }),
         )?;
     } else {
-        screen.say(&format!("made {} (keep it secret) and {}.pub", file.display(), file.display()));
+        let shown = crate::model::escape(&file.display().to_string());
+        screen.say(&format!("made {shown} (keep it secret) and {shown}.pub"));
         screen.say(&public.to_string());
     }
     Ok(Exit::Ok)

@@ -185,8 +185,8 @@ fn inspect(context: &Context, file: &Path) -> Result<Exit, Failure> {
 
 fn add(context: &Context, file: &Path) -> Result<Exit, Failure> {
     let (component, envelope) = signed_pair(file)?;
-    let site = context.site()?;
-    let trail = site.open_trail()?;
+    let (site, lock) = context.site_to_write(None)?;
+    let trail = site.open_trail(lock)?;
     let accepted = accept(&site, &trail, component, &envelope);
     trail.close()?;
     let accepted = accepted?;
@@ -220,8 +220,8 @@ fn add(context: &Context, file: &Path) -> Result<Exit, Failure> {
 
 fn back(context: &Context, playbook: &str, to: u64) -> Result<Exit, Failure> {
     let id: PlaybookId = playbook.parse()?;
-    let site = context.site()?;
-    let trail = site.open_trail()?;
+    let (site, lock) = context.site_to_write(None)?;
+    let trail = site.open_trail(lock)?;
     let gone = roll_back(&site, &trail, &id, to);
     trail.close()?;
     let record = gone?;
@@ -271,7 +271,7 @@ fn trail_mark(context: &Context, id: &PlaybookId) -> Result<Option<u64>, Failure
 
 fn remove(context: &Context, playbook: &str) -> Result<Exit, Failure> {
     let id: PlaybookId = playbook.parse()?;
-    let site = context.site()?;
+    let (site, lock) = context.site_to_write(None)?;
     let entries = site.store.list()?;
     let entry = entries.get(&id).and_then(|entry| entry.current().map(|release| (entry.current, release.digest)));
     let Some((release, component)) = entry else {
@@ -279,7 +279,7 @@ fn remove(context: &Context, playbook: &str) -> Result<Exit, Failure> {
         site.store.remove(&id)?;
         return Ok(Exit::Ok);
     };
-    let trail = site.open_trail()?;
+    let trail = site.open_trail(lock)?;
     let body = Body::Store {
         change: StoreChange::Removed,
         playbook: id.clone(),

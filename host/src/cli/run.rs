@@ -3,6 +3,7 @@
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 
+use crate::audit::TrailLock;
 use crate::capability::Hands;
 use crate::inventory::parse_duration;
 use crate::run::{Request, RunReport, Site, execute};
@@ -15,14 +16,13 @@ use super::screen::Screen;
 use super::story;
 
 pub(super) fn run(context: &Context, given: &RunArguments) -> Result<Exit, Failure> {
+    let wait = given.wait.as_deref().map(parse_duration).transpose();
+    let wait = wait.map_err(|problem| Failure::usage(format!("--wait: {problem}")))?;
+    let (site, lock) = context.site_to_write(wait)?;
     // The process ends with the run: taking the policy apart piece by piece would be half a millisecond for nobody.
-    let mut site = ManuallyDrop::new(context.site()?);
-    if let Some(wait) = &given.wait {
-        site.configuration.audit.wait =
-            parse_duration(wait).map_err(|problem| Failure::usage(format!("--wait: {problem}")))?;
-    }
+    let site = ManuallyDrop::new(site);
     let request = request(&site, &given.incident)?;
-    let report = one(&site, &request, &context.screen)?;
+    let report = one(&site, lock, &request, &context.screen)?;
     if context.screen.json() {
         context.screen.document("run", &report.to_json())?;
     } else {
@@ -37,8 +37,8 @@ pub(super) fn request(site: &Site, given: &IncidentArguments) -> Result<Request,
 }
 
 /// Runs one request on an opened home, and shows each call as it ends.
-pub(super) fn one(site: &Site, request: &Request, screen: &Screen) -> Result<RunReport, Failure> {
-    let trail = Arc::new(site.open_trail()?);
+pub(super) fn one(site: &Site, lock: TrailLock, request: &Request, screen: &Screen) -> Result<RunReport, Failure> {
+    let trail = Arc::new(site.open_trail(lock)?);
     let shown = Screen::new(screen.json());
     let watcher = Box::new(move |call: &crate::gate::Call| shown.say(&story::call(&shown, call, false)));
     let hands = Arc::new(Hands::real(site.hands()?));

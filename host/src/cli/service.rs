@@ -21,7 +21,7 @@ pub(super) fn execute(context: &Context, command: ServiceCommand) -> Result<Exit
         ServiceCommand::Start { name } => (ServiceVerb::Start, name),
         ServiceCommand::Stop { name } => (ServiceVerb::Stop, name),
     };
-    let site = context.site()?;
+    let (site, lock) = context.site_to_write(None)?;
     let inventory = &site.configuration.inventory;
     // `service.web` and `web` are both what a person means here.
     let plain = given.strip_prefix("service.").unwrap_or(&given);
@@ -29,7 +29,7 @@ pub(super) fn execute(context: &Context, command: ServiceCommand) -> Result<Exit
     let resource = ResourceName::service(&name);
     inventory.service(&resource)?;
     let hands = site.hands()?;
-    let trail = site.open_trail()?;
+    let trail = site.open_trail(lock)?;
     let action = Verb::Service(verb).id().to_owned();
     let record = |result: String| {
         let body = Body::Person { action: action.clone(), resource: resource.clone(), result };

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::durable::Folder;
+use crate::model::escape;
 
 use super::InventoryError;
 
@@ -17,10 +18,27 @@ pub struct Home {
     root: Option<PathBuf>,
 }
 
+/// The path without links in the part of it that exists: folders are made and opened step by step, and no step follows a
+/// link.
+fn resolved(root: &Path) -> PathBuf {
+    let absolute = std::path::absolute(root).unwrap_or_else(|_| root.to_owned());
+    let mut missing = Vec::new();
+    let mut at = absolute.as_path();
+    loop {
+        if let Ok(real) = at.canonicalize() {
+            return missing.iter().rev().fold(real, |path: PathBuf, name| path.join(name));
+        }
+        let (Some(name), Some(parent)) = (at.file_name(), at.parent()) else { return absolute };
+        missing.push(name.to_owned());
+        at = parent;
+    }
+}
+
 impl Home {
     /// Both under one directory, as `--home DIR` says.
     #[must_use]
     pub fn at(root: &Path) -> Self {
+        let root = &resolved(root);
         Self { etc: root.join("etc"), var: root.join("var"), root: Some(root.to_owned()) }
     }
 
@@ -45,7 +63,7 @@ impl Home {
     /// The flag that leads back here, for the commands that messages suggest: ` --home DIR`, or nothing.
     #[must_use]
     pub fn flag(&self) -> String {
-        self.root.as_ref().map_or_else(String::new, |root| format!(" --home {}", root.display()))
+        self.root.as_ref().map_or_else(String::new, |root| format!(" --home {}", escape(&root.display().to_string())))
     }
 
     /// Opens the operator's folder.

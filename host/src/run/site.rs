@@ -7,8 +7,9 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use crate::audit::{AuditOptions, Body, OpenIntent, Trail};
+use crate::audit::{AuditOptions, Body, OpenIntent, Trail, TrailLock};
 use crate::capability::{ClockHand, ProbeHand, RealHands, ServiceHand, ServiceTools};
 use crate::durable::Folder;
 use crate::gate::{KeyedDigest, Ledger, UndoJournal};
@@ -92,12 +93,31 @@ impl Site {
         })
     }
 
+    /// Keeps other writers out, waiting for at most `wait` or as long as the configuration says, and then opens the home:
+    /// trust or policy that was withdrawn while this waited does not count any more.
+    ///
+    /// # Errors
+    /// As [`Site::open`], and when another process writes the trail for longer than that.
+    pub fn open_to_write(
+        home: Home,
+        program: PathBuf,
+        clock: Arc<dyn Clock>,
+        wait: Option<Duration>,
+    ) -> Result<(Self, TrailLock), RunError> {
+        let configuration = Configuration::load(&home.open_etc()?)?;
+        let mut options = audit_options(&home, &configuration);
+        options.lock_wait = wait.unwrap_or(options.lock_wait);
+        home.open_var()?;
+        let lock = Trail::lock(&options)?;
+        Ok((Self::open(home, program, clock)?, lock))
+    }
+
     /// Opens the trail for writing, and records the policy if it is not the one of the last run.
     ///
     /// # Errors
-    /// When another process holds it for longer than the configuration waits, or it is damaged.
-    pub fn open_trail(&self) -> Result<Trail, RunError> {
-        let trail = Trail::open(&self.audit_options(), actor(), Arc::clone(&self.clock))?;
+    /// When it is damaged, or was put back to an earlier state.
+    pub fn open_trail(&self, lock: TrailLock) -> Result<Trail, RunError> {
+        let trail = Trail::open_locked(&self.audit_options(), lock, actor(), Arc::clone(&self.clock))?;
         let digest = self.policy.digest();
         if trail.state(crate::audit::State::policy) != Some(digest) {
             let policies = u64::try_from(self.policy.len()).unwrap_or(u64::MAX);

@@ -66,6 +66,15 @@ fn a_fork_takes_over_marks_and_doubts() {
     trail.close().unwrap();
     let first = Reader::open(home.path()).unwrap().show(0).unwrap().record.body;
     assert!(matches!(first, Body::Successor { in_doubt, .. } if in_doubt == [doubtful]));
+    // INVARIANT 9: nobody has said what became of it, so it stops the next run here as it did there.
+    let trail = open(home.path()).unwrap();
+    let doubts = trail.in_doubt();
+    let [(record, open_intent)] = doubts.as_slice() else { panic!("{doubts:?}") };
+    assert_eq!((open_intent.verb.as_str(), open_intent.resource.as_str()), ("service.restart", "service.web"));
+    assert_eq!((open_intent.run.as_ref(), open_intent.step), (Some(&run()), Some(1)));
+    trail.settle(*record, "looked").unwrap();
+    assert!(trail.in_doubt().is_empty());
+    trail.close().unwrap();
 }
 
 #[test]
