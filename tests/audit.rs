@@ -194,6 +194,18 @@ fn a_second_writer_waits_then_names_the_holder_and_readers_do_not_care() {
 }
 
 #[test]
+fn a_lock_file_that_somebody_removes_lets_no_second_writer_in() {
+    let home = tempfile::tempdir().unwrap();
+    let trail = create(home.path());
+    std::fs::remove_file(home.path().join("audit/lock")).unwrap();
+    let second =
+        Trail::open(&options(home.path()), Actor { uid: 0, login_uid: None }, Arc::new(SystemClock::default()));
+    assert!(matches!(second.err(), Some(AuditError::Held { .. })));
+    trail.close().unwrap();
+    Reader::open(home.path()).unwrap().verify().unwrap();
+}
+
+#[test]
 fn readers_work_beside_a_writer() {
     let home = tempfile::tempdir().unwrap();
     let trail = create(home.path());

@@ -197,3 +197,59 @@ fn the_trail_has_one_writer_and_its_loss_stops_everything() {
     std::fs::rename(&aside, &first).expect("moved back");
     assert_eq!(house.heal(&[]).code, 0);
 }
+
+#[test]
+fn a_pipe_where_a_file_should_be_hangs_nobody() {
+    let house = House::new();
+    let pipe = |path: &Path| {
+        let made = std::process::Command::new("mkfifo").arg("-m").arg("644").arg(path).status().expect("mkfifo");
+        assert!(made.success());
+    };
+    let component = house.root().join("pipe-1.wasm");
+    pipe(&component);
+    house.refused(&["playbook", "verify", &text(&component)], 2, &["pipe-1.wasm", "no regular file"]);
+    for (place, code) in [("etc/policy/permits/pipe.cedar", 3), ("etc/guardian.d/pipe.toml", 2)] {
+        let place = house.root().join(place);
+        pipe(&place);
+        let said = house.guardian(&PLAN);
+        assert!(said.code == code && said.line().contains("no regular file"), "{said:?}");
+        std::fs::remove_file(&place).expect("removed");
+    }
+    assert_eq!(house.ok(&PLAN).code, 0);
+}
+
+#[test]
+fn a_home_may_lie_behind_a_link() {
+    let place = tempfile::tempdir().expect("a folder");
+    let (real, link) = (place.path().join("real"), place.path().join("link"));
+    std::fs::create_dir(&real).expect("a folder");
+    std::os::unix::fs::symlink(&real, &link).expect("a link");
+    let home = text(&link.join("new/home"));
+    for command in [&["init"][..], &["status"], &["audit", "verify"]] {
+        let mut program = std::process::Command::new(guardian_tests::program());
+        let output = program.args(["--home", &home]).args(command).output().expect("guardian starts");
+        assert!(output.status.success(), "{command:?}: {output:?}");
+    }
+    assert!(real.join("new/home/etc/guardian.toml").is_file());
+}
+
+#[test]
+fn what_was_withdrawn_while_a_run_waited_does_not_count() {
+    let house = House::new();
+    let mut holder = std::process::Command::new("flock")
+        .arg(house.root().join("var/audit"))
+        .args(["sleep", "3"])
+        .spawn()
+        .expect("flock starts");
+    let mut run = house.command(&[&RUN[..], &["--wait", "20s"]].concat());
+    let waiting = std::thread::spawn(move || run.output().expect("guardian starts"));
+    // Long enough for a run that reads first and waits then.
+    std::thread::sleep(std::time::Duration::from_millis(700));
+    let file = house.root().join("etc/trust/publishers.toml");
+    let trust = std::fs::read_to_string(&file).expect("the trust file");
+    std::fs::write(&file, trust.split("[publisher").next().expect("a head")).expect("nobody is trusted");
+    let output = waiting.join().expect("it ended");
+    assert!(holder.wait().expect("it ended").success());
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert_eq!(house.web(), None, "code of somebody who is no longer trusted has acted");
+}
