@@ -1,5 +1,6 @@
 //! Files of the operator that are wrong, or that others could have written.
 
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
@@ -238,9 +239,12 @@ fn what_was_withdrawn_while_a_run_waited_does_not_count() {
     let house = House::new();
     let mut holder = std::process::Command::new("flock")
         .arg(house.root().join("var/audit"))
-        .args(["sleep", "3"])
+        .args(["sh", "-c", "echo held; sleep 3"])
+        .stdout(std::process::Stdio::piped())
         .spawn()
         .expect("flock starts");
+    let mut held = [0; 4];
+    holder.stdout.as_mut().expect("a pipe").read_exact(&mut held).expect("it holds the lock");
     let mut run = house.command(&[&RUN[..], &["--wait", "20s"]].concat());
     let waiting = std::thread::spawn(move || run.output().expect("guardian starts"));
     // Long enough for a run that reads first and waits then.
