@@ -4,13 +4,11 @@
 //! kilobytes, and more work for a register allocator than anybody waits for. The walk must be quick with it, and a
 //! process with limits of its own must be all that it costs.
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use guardian::model::Limits;
-use guardian::sandbox::{compile, walk};
-use rustix::process::{Resource, Rlimit, setrlimit};
+use guardian::model::{LimitName, Limits};
+use guardian::registry::{Compiled, Compiler};
+use guardian::sandbox::walk;
 use wasm_encoder::{
     CodeSection, Component, Function, FunctionSection, Instruction as I, Module, ModuleSection, TypeSection, ValType,
 };
@@ -64,60 +62,29 @@ fn a_compile_bomb_costs_one_confined_process() {
     walk(&bytes, &everything(), &Limits::default()).unwrap();
     assert!(begun.elapsed() < Duration::from_secs(2), "the walk itself took {:?}", begun.elapsed());
 
+    // The product's own worker, with a second of CPU.
+    let limits = Limits { compile_seconds: 1, ..Limits::default() };
     let begun = Instant::now();
-    let child = elsewhere("confined");
-    // SIGXCPU, or SIGKILL if the kernel looked a moment later: it did not end by itself, in either way.
-    assert!(matches!(child.status.signal(), Some(24 | 9)), "it is no bomb: {child:?} after {:?}", begun.elapsed());
+    match compiled(&bytes, &limits) {
+        Compiled::Limit(hit) => {
+            assert_eq!((hit.limit, hit.value), (LimitName::CompileTime, 1));
+            assert!(hit.to_string().contains("compile_seconds"), "{hit}");
+        }
+        other => panic!("it is no bomb: {other:?} after {:?}", begun.elapsed()),
+    }
     assert!(begun.elapsed() < Duration::from_secs(30));
     good();
 }
 
-/// Set for a process that is to be confined: the tests below do nothing without it.
-const CHILD: &str = "GUARDIAN_TEST_CHILD";
-
-fn is_child() -> bool {
-    std::env::var_os(CHILD).is_some()
+/// What the program's own compile worker makes of it.
+fn compiled(bytes: &[u8], limits: &Limits) -> Compiled {
+    let arguments = vec!["compile-worker".to_owned(), serde_json::to_string(limits).unwrap()];
+    Compiler::new(guardian_tests::program(), arguments, limits.clone()).compile(bytes).unwrap()
 }
 
-/// Runs one of the tests below in a process of its own.
-fn elsewhere(test: &str) -> Output {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("guests::bomb::{test}"), "--test-threads=1"])
-        .env(CHILD, test)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
-/// The deny twin's twin: with the same kind of limits, at their defaults, an ordinary guest compiles.
+/// The deny twin's twin: under the default limits an ordinary guest compiles.
 #[test]
 fn an_ordinary_guest_compiles_under_the_default_limits() {
-    let child = elsewhere("ordinary");
-    // A name that fits no test would succeed too.
-    assert!(String::from_utf8_lossy(&child.stdout).contains("1 passed"), "{child:?}");
-}
-
-#[test]
-fn ordinary() {
-    if !is_child() {
-        return;
-    }
-    let limits = Limits::default();
-    let memory = limits.compile_mib << 20;
-    for (resource, most) in
-        [(Resource::As, memory), (Resource::Cpu, limits.compile_seconds), (Resource::Fsize, 0), (Resource::Nofile, 32)]
-    {
-        setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) }).unwrap();
-    }
-    let _ = compile(&super::component(include_str!("good.wat")), &limits).unwrap();
-}
-
-/// The other process: a second of CPU, then the kernel ends it.
-#[test]
-fn confined() {
-    if !is_child() {
-        return;
-    }
-    setrlimit(Resource::Cpu, Rlimit { current: Some(1), maximum: Some(1) }).unwrap();
-    let _ = compile(&bomb(40_000, 60_000), &Limits::default());
+    let guest = super::component(include_str!("good.wat"));
+    assert!(matches!(compiled(&guest, &Limits::default()), Compiled::Code(_)));
 }
