@@ -41,6 +41,7 @@ fn effect(key: &str) -> IntentDraft {
         policies: vec!["web-restart".to_owned()],
         key: key.to_owned(),
         undo: None,
+        undoes: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use guardian::audit::{Body, MemoryLog, State, Trail};
-use guardian::capability::{ClockHand, Hands, ProbeHand, RealHands, ServiceHand, ServiceTools, SimulatedHands};
+use guardian::capability::{Hands, RealHands, ServiceTools, SimulatedHands};
 use guardian::gate::{Approvals, Gate, Halt, Ledger, Parts, Passage, UndoJournal};
 use guardian::inventory::{Configuration, Inventory};
 use guardian::model::{
@@ -64,9 +64,7 @@ fn bench(permits: &str) -> Bench {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let tools =
         ServiceTools { folder: folder.path().join("keeper"), bus: String::new(), keeper: guardian_tests::program() };
-    let services = Arc::new(ServiceHand::new(&inventory, &tools).expect("a hand"));
-    let probes = Arc::new(ProbeHand::new(&inventory, Arc::clone(&services)));
-    let real = RealHands::new(services, probes, Arc::new(ClockHand::new(Arc::clone(&clock))));
+    let real = RealHands::on(&inventory, &tools, Arc::clone(&clock)).expect("hands");
     let parts = Parts {
         policy,
         trail: Arc::clone(&trail),

@@ -88,7 +88,7 @@ fn reply(action: &Action) -> Reply {
             seen: "HTTP 200".to_owned(),
             assumed: false,
         }),
-        Action::Log { .. } => Reply::Done,
+        Action::Storage { .. } | Action::Config { .. } | Action::Command { .. } | Action::Log { .. } => Reply::Done,
         Action::Now | Action::Sleep { .. } => Reply::Time { unix_ms: 1_700_000_000_000 },
     }
 }

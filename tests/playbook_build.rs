@@ -46,7 +46,7 @@ fn failed_service() -> (Calls, Arc<Mutex<Vec<&'static str>>>) {
                 let verdict = if state == ServiceState::Running { Verdict::Healthy } else { Verdict::Failed };
                 Reply::Probe(Reading { verdict, latency_us: 900, seen: "HTTP 200".to_owned(), assumed: false })
             }
-            Action::Log { .. } => Reply::Done,
+            Action::Storage { .. } | Action::Config { .. } | Action::Command { .. } | Action::Log { .. } => Reply::Done,
             Action::Now | Action::Sleep { .. } => Reply::Time { unix_ms: 1_700_000_000_000 },
         })
     });

@@ -20,13 +20,19 @@ fn fact(name: &str, groups: &[&str], protected: bool, target: &str) -> ResourceF
     }
 }
 
-/// `web` in front with its check, `db` in the back and protected.
-fn inventory() -> [ResourceFact; 4] {
+/// `web` in front with its check, `db` in the back and protected, and two of each other kind.
+fn inventory() -> [ResourceFact; 10] {
     [
         fact("service.web", &["front"], false, "service.web"),
         fact("probe.service.web", &["front"], false, "service.web"),
         fact("service.db", &["back"], true, "service.db"),
         fact("probe.login", &["front"], false, "probe.login"),
+        fact("storage.logs", &["front"], false, "storage.logs"),
+        fact("storage.data", &["back"], false, "storage.data"),
+        fact("config.site", &["front"], false, "config.site"),
+        fact("config.app", &["back"], false, "config.app"),
+        fact("command.rebuild", &["front"], false, "command.rebuild"),
+        fact("command.drain", &["back"], false, "command.drain"),
     ]
 }
 
@@ -74,6 +80,9 @@ fn action(verb: Verb, name: &str) -> Action {
     let name = name.to_owned();
     match verb {
         Verb::Service(verb) => Action::Service { verb, name },
+        Verb::Storage(verb) => Action::Storage { verb, name },
+        Verb::Config(verb) => Action::Config { verb, name },
+        Verb::CommandRun => Action::Command { name },
         Verb::ProbeRun => Action::Probe { name },
         Verb::LogWrite => Action::Log { level: LogLevel::Info, message: name },
         Verb::ClockNow => Action::Now,

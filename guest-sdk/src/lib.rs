@@ -1,8 +1,8 @@
 //! Write Guardian playbooks in Rust.
 //!
 //! A playbook is a type that implements [`Playbook`] and is exported with [`export!`]. What it can do is what this crate
-//! has a module for: [`service`], [`probe`], [`log`], [`clock`]. Every call names a resource of the operator's inventory
-//! and may be denied; a denial is an [`Error`] like any other, and `?` passes it on.
+//! has a module for: [`service`], [`storage`], [`config`], [`command`], [`probe`], [`log`], [`clock`]. Every call names a
+//! resource of the operator's inventory and may be denied; a denial is an [`Error`] like any other, and `?` passes it on.
 //!
 //! ```
 //! use guardian_sdk::{Error, Incident, Playbook, Report, info, service};
@@ -47,12 +47,15 @@
 //! the run as a trap without a word, so return an [`Error`] instead.
 
 pub mod clock;
+pub mod command;
+pub mod config;
 mod error;
 pub mod log;
 pub mod probe;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod scripted;
 pub mod service;
+pub mod storage;
 
 /// Made from wit/ by wit-bindgen. Not for use by hand: [`export!`] needs to reach it.
 #[doc(hidden)]
@@ -112,10 +115,30 @@ impl Incident {
     /// # Errors
     /// `invalid`, if it is about something else.
     pub fn service(&self) -> Result<&str, Error> {
-        if self.target.kind == "service" {
+        self.of_kind("service")
+    }
+
+    /// The storage that the incident is about.
+    ///
+    /// # Errors
+    /// `invalid`, if it is about something else.
+    pub fn storage(&self) -> Result<&str, Error> {
+        self.of_kind("storage")
+    }
+
+    /// The configuration that the incident is about.
+    ///
+    /// # Errors
+    /// `invalid`, if it is about something else.
+    pub fn config(&self) -> Result<&str, Error> {
+        self.of_kind("config")
+    }
+
+    fn of_kind(&self, kind: &str) -> Result<&str, Error> {
+        if self.target.kind == kind {
             Ok(&self.target.name)
         } else {
-            Err(Error::invalid(format!("this playbook is for a service, not for a {}", self.target.kind)))
+            Err(Error::invalid(format!("this playbook is for a {kind}, not for a {}", self.target.kind)))
         }
     }
 

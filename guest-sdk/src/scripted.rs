@@ -17,8 +17,11 @@ use std::collections::VecDeque;
 
 use crate::bindings::guardian::playbook::log::Level;
 use crate::bindings::guardian::playbook::types::Error as Wit;
+use crate::command::Ended;
+use crate::config::Status as ConfigStatus;
 use crate::probe::{Reading, Verdict};
 use crate::service::{State, Status};
+use crate::storage::{Reclaimed, Usage};
 use crate::{Denial, Error, Incident, Playbook, Report, Resource};
 
 /// When every script begins, in milliseconds since 1970: 2026-01-01T00:00:00Z.
@@ -33,6 +36,10 @@ pub struct Host {
 #[derive(Debug)]
 enum Answer {
     Service(Result<Status, Error>),
+    Usage(Result<Usage, Error>),
+    Reclaimed(Result<Reclaimed, Error>),
+    Config(Result<ConfigStatus, Error>),
+    Command(Result<Ended, Error>),
     Probe(Result<Reading, Error>),
 }
 
@@ -72,6 +79,34 @@ impl Host {
     #[must_use]
     pub fn service(mut self, verb: &str, name: &str, answer: Result<Status, Error>) -> Self {
         self.script.push_back((format!("service.{verb} {name}"), Answer::Service(answer)));
+        self
+    }
+
+    /// Next, answers `storage.usage` on `name`.
+    #[must_use]
+    pub fn usage(mut self, name: &str, answer: Result<Usage, Error>) -> Self {
+        self.script.push_back((format!("storage.usage {name}"), Answer::Usage(answer)));
+        self
+    }
+
+    /// Next, answers the `verb` (`reclaim`, `purge`) on the storage `name`.
+    #[must_use]
+    pub fn makes_room(mut self, verb: &str, name: &str, answer: Result<Reclaimed, Error>) -> Self {
+        self.script.push_back((format!("storage.{verb} {name}"), Answer::Reclaimed(answer)));
+        self
+    }
+
+    /// Next, answers the `verb` (`check`, `restore`) on the configuration `name`.
+    #[must_use]
+    pub fn config(mut self, verb: &str, name: &str, answer: Result<ConfigStatus, Error>) -> Self {
+        self.script.push_back((format!("config.{verb} {name}"), Answer::Config(answer)));
+        self
+    }
+
+    /// Next, answers `command.run` on `name`.
+    #[must_use]
+    pub fn command(mut self, name: &str, answer: Result<Ended, Error>) -> Self {
+        self.script.push_back((format!("command.run {name}"), Answer::Command(answer)));
         self
     }
 
@@ -115,6 +150,10 @@ fn next(call: String) -> Answer {
         stage.calls.push(call);
         answer
     })
+}
+
+fn misfit(call: &str) -> Wit {
+    Error::failed(format!("the script answers {call} with a reply of another kind")).into()
 }
 
 /// A status that says only the state.
@@ -165,12 +204,12 @@ pub fn incident(kind: &str, target_kind: &str, target_name: &str) -> Incident {
 // that the rest of this crate is the same code on both sides.
 
 pub(crate) mod service {
-    use super::{Answer, Error, Status, Wit, next};
+    use super::{Answer, Status, Wit, misfit, next};
 
     fn call(verb: &str, name: &str) -> Result<Status, Wit> {
         match next(format!("service.{verb} {name}")) {
             Answer::Service(answer) => answer.map_err(Wit::from),
-            Answer::Probe(_) => Err(Error::failed("the script answers a service with a reading").into()),
+            _ => Err(misfit("service")),
         }
     }
 
@@ -200,12 +239,69 @@ pub(crate) mod service {
 }
 
 pub(crate) mod probe {
-    use super::{Answer, Error, Reading, Wit, next};
+    use super::{Answer, Reading, Wit, misfit, next};
 
     pub(crate) fn run(name: &str) -> Result<Reading, Wit> {
         match next(format!("probe.run {name}")) {
             Answer::Probe(answer) => answer.map_err(Wit::from),
-            Answer::Service(_) => Err(Error::failed("the script answers a probe with a status").into()),
+            _ => Err(misfit("probe")),
+        }
+    }
+}
+
+pub(crate) mod storage {
+    use super::{Answer, Reclaimed, Usage, Wit, misfit, next};
+
+    pub(crate) fn usage(name: &str) -> Result<Usage, Wit> {
+        match next(format!("storage.usage {name}")) {
+            Answer::Usage(answer) => answer.map_err(Wit::from),
+            _ => Err(misfit("storage.usage")),
+        }
+    }
+
+    fn call(verb: &str, name: &str) -> Result<Reclaimed, Wit> {
+        match next(format!("storage.{verb} {name}")) {
+            Answer::Reclaimed(answer) => answer.map_err(Wit::from),
+            _ => Err(misfit("storage")),
+        }
+    }
+
+    pub(crate) fn reclaim(name: &str) -> Result<Reclaimed, Wit> {
+        call("reclaim", name)
+    }
+
+    pub(crate) fn purge(name: &str) -> Result<Reclaimed, Wit> {
+        call("purge", name)
+    }
+}
+
+pub(crate) mod config {
+    use super::{Answer, Wit, misfit, next};
+    use crate::config::Status;
+
+    fn call(verb: &str, name: &str) -> Result<Status, Wit> {
+        match next(format!("config.{verb} {name}")) {
+            Answer::Config(answer) => answer.map_err(Wit::from),
+            _ => Err(misfit("config")),
+        }
+    }
+
+    pub(crate) fn check(name: &str) -> Result<Status, Wit> {
+        call("check", name)
+    }
+
+    pub(crate) fn restore(name: &str) -> Result<Status, Wit> {
+        call("restore", name)
+    }
+}
+
+pub(crate) mod command {
+    use super::{Answer, Ended, Wit, misfit, next};
+
+    pub(crate) fn run(name: &str) -> Result<Ended, Wit> {
+        match next(format!("command.run {name}")) {
+            Answer::Command(answer) => answer.map_err(Wit::from),
+            _ => Err(misfit("command")),
         }
     }
 }

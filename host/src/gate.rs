@@ -300,6 +300,7 @@ impl Gate {
             policies: permit.policies().to_vec(),
             key: String::new(),
             undo: None,
+            undoes: None,
         }
     }
 
@@ -352,7 +353,7 @@ impl Gate {
 
     fn keep(&self, material: &crate::capability::UndoMaterial) -> Result<crate::model::UndoReference, GuestError> {
         let bytes = serde_json::to_vec(material).unwrap_or_default();
-        self.parts.undo.keep(&self.run, self.step, &material.kind, &bytes).map_err(|error| {
+        self.parts.undo.keep(&self.run, self.step, material.kind(), &bytes).map_err(|error| {
             tracing::error!("undo material was not kept, so nothing was done: {error}");
             GuestError::new(ErrorCode::Unavailable, "what would put this back cannot be kept; nothing was done")
         })
@@ -405,6 +406,19 @@ fn seen(reply: &Reply) -> String {
         Reply::Probe(reading) => {
             format!("{} {}{}", reading.verdict.word(), escape_to(&reading.seen, SHOWN), assumed(reading.assumed))
         }
+        Reply::Storage(usage) => {
+            let word = if usage.enough { "enough free" } else { "not enough free" };
+            format!("{word}: {} MiB, {} inodes{}", usage.bytes_free >> 20, usage.inodes_free, assumed(usage.assumed))
+        }
+        Reply::Reclaimed(done) => {
+            let files = format!("{} files, {} MiB", done.files, done.bytes >> 20);
+            format!("took away {files}{}", assumed(done.usage.assumed))
+        }
+        Reply::Config(status) => format!("{}{}", status.state.word(), assumed(status.assumed)),
+        Reply::Command(result) => match result.exit {
+            crate::model::ExitStatus::Code(code) => format!("ended with status {code}{}", assumed(result.assumed)),
+            crate::model::ExitStatus::Signal(signal) => format!("ended by signal {signal}"),
+        },
         Reply::Done => String::new(),
         Reply::Time { unix_ms } => crate::model::Timestamp::from_millis(*unix_ms).to_string(),
     }

@@ -7,17 +7,26 @@
 //! Who can write these files decides what is healed and how, so a file or folder that others can write refuses the
 //! start, as sshd does. What this room does not do: touch any of the resources it names.
 
+mod command;
+mod config;
 mod duration;
 mod file;
 mod home;
+mod lookup;
+mod person;
 mod resource;
 mod settings;
 mod shape;
+mod storage;
 
+pub use command::Command;
+pub use config::Config;
 pub use duration::parse_duration;
 pub use home::Home;
-pub use resource::{Attempts, Check, CommandLine, Healed, Inventory, Look, Probe, Service, Supervisor};
+pub use person::{KeyText, Person};
+pub use resource::{AfterFailure, Attempts, Check, CommandLine, Healed, Inventory, Look, Probe, Service, Supervisor};
 pub use settings::{AuditSettings, Configuration, DEFAULT_CONFIGURATION, SystemdSettings};
+pub use storage::Storage;
 
 use std::path::PathBuf;
 

@@ -33,6 +33,9 @@ pub use limits::{LimitHit, LimitName, Limits};
 pub use manifest::{InvalidManifest, Manifest, Parameter, ParameterType};
 pub use name::{InvalidName, Name, PlaybookId, ResourceKind, ResourceName, RunId};
 pub use nearest::nearest;
-pub use reply::{ExitStatus, Outcome, Reading, Reply, Report, ServiceState, ServiceStatus, UndoReference, Verdict};
+pub use reply::{
+    CommandResult, ConfigState, ConfigStatus, ExitStatus, Outcome, Reading, Reclaimed, Reply, Report, ServiceState,
+    ServiceStatus, StorageUsage, UndoReference, Verdict,
+};
 pub use run::{RunEvent, RunState};
-pub use verb::{ActionGroup, EffectClass, Interface, LogLevel, ServiceVerb, Verb};
+pub use verb::{ActionGroup, ConfigVerb, EffectClass, Interface, LogLevel, ServiceVerb, StorageVerb, Verb};

@@ -10,6 +10,9 @@ const RESTART: Verb = Verb::Service(ServiceVerb::Restart);
 fn entity_and_name(verb: Verb) -> (&'static str, &'static str) {
     match verb {
         Verb::Service(_) => ("Service", "web"),
+        Verb::Storage(_) => ("Storage", "logs"),
+        Verb::Config(_) => ("Config", "site"),
+        Verb::CommandRun => ("Command", "rebuild"),
         Verb::ProbeRun => ("Probe", "login"),
         Verb::LogWrite | Verb::ClockNow | Verb::ClockSleep => ("Run", "self"),
     }
@@ -49,6 +52,9 @@ fn every_verb_is_permitted_by_its_own_permit_and_by_no_other() {
         // A permit for another resource.
         let elsewhere = match entity {
             "Service" => exact("other", "acme/fix", verb, "Guardian::Service::\"db\""),
+            "Storage" => exact("other", "acme/fix", verb, "Guardian::Storage::\"data\""),
+            "Config" => exact("other", "acme/fix", verb, "Guardian::Config::\"app\""),
+            "Command" => exact("other", "acme/fix", verb, "Guardian::Command::\"drain\""),
             "Probe" => exact("other", "acme/fix", verb, "Guardian::Probe::\"service.web\""),
             _ => continue,
         };

@@ -75,6 +75,7 @@ impl Caller<'_> {
             policies: vec!["reset".to_owned()],
             key: format!("{}/1", self.run),
             undo: None,
+            undoes: None,
         };
         let intent = self.trail.begin(&self.run, 1, draft)?;
         drop(intent);

@@ -52,6 +52,8 @@ pub struct IntentDraft {
     pub key: String,
     /// Where the undo material lies.
     pub undo: Option<UndoReference>,
+    /// The intent whose effect this one puts back; none for an effect of a playbook.
+    pub undoes: Option<u64>,
 }
 
 /// Proof that an intent is durable.
@@ -62,6 +64,7 @@ pub struct Intent {
     run: RunId,
     step: u32,
     action: Action,
+    undoes: Option<u64>,
 }
 
 /// Proof that a read is on the trail, or will be with the next batch.
@@ -74,13 +77,27 @@ pub struct ReadTicket {
     action: Action,
 }
 
+impl Intent {
+    pub(super) const fn new(seq: u64, run: RunId, step: u32, action: Action, undoes: Option<u64>) -> Self {
+        Self { seq, run, step, action, undoes }
+    }
+
+    /// The intent whose effect this one puts back; none for an effect of a playbook.
+    #[must_use]
+    pub const fn undoes(&self) -> Option<u64> {
+        self.undoes
+    }
+}
+
+impl ReadTicket {
+    pub(super) const fn new(seq: u64, run: RunId, step: u32, action: Action) -> Self {
+        Self { seq, run, step, action }
+    }
+}
+
 macro_rules! proof {
     ($proof:ident) => {
         impl $proof {
-            pub(super) const fn new(seq: u64, run: RunId, step: u32, action: Action) -> Self {
-                Self { seq, run, step, action }
-            }
-
             /// The number of its record.
             #[must_use]
             pub const fn seq(&self) -> u64 {

@@ -152,6 +152,9 @@ pub enum Body {
         key: String,
         #[serde(skip_serializing_if = "Option::is_none", default)]
         undo: Option<UndoReference>,
+        /// The intent whose effect this one puts back.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        undoes: Option<u64>,
     },
     /// Something is about to be looked at.
     Read { action: Action, playbook: PlaybookId, policies: Vec<String> },

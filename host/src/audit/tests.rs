@@ -43,6 +43,7 @@ fn restart(service: &str) -> IntentDraft {
         policies: vec!["web-restart".to_owned()],
         key: "k".to_owned(),
         undo: None,
+        undoes: None,
     }
 }
 

@@ -200,16 +200,19 @@ impl Trail {
     /// When it is not: then nothing may be done. A full disk, a spent budget and a stopped trail say so.
     pub fn begin(&self, run: &RunId, step: u32, draft: IntentDraft) -> Result<Intent, AuditError> {
         let shared = &self.shared;
-        shared.room_for_effects()?;
-        shared.budget(&draft.playbook)?;
-        let IntentDraft { action, playbook, class, policies, key, undo } = draft;
-        let body = Body::Intent { action: action.clone(), playbook, class, policies, key, undo };
+        let IntentDraft { action, playbook, class, policies, key, undo, undoes } = draft;
+        // What puts something back is not stopped by what stops new effects: half done is worse than a full disk.
+        if undoes.is_none() {
+            shared.room_for_effects()?;
+            shared.budget(&playbook)?;
+        }
+        let body = Body::Intent { action: action.clone(), playbook, class, policies, key, undo, undoes };
         let (seq, durable) = shared.put_durable(run, step, body)?;
         match durable {
             // INVARIANT 1: the only place where an `Intent` is made.
             Ok(()) => {
                 self.nudge(seq);
-                Ok(Intent::new(seq, run.clone(), step, action))
+                Ok(Intent::new(seq, run.clone(), step, action, undoes))
             }
             Err(failure) => {
                 if matches!(failure, Failure::NoSpace(_)) {

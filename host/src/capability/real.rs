@@ -3,26 +3,51 @@
 use std::sync::Arc;
 
 use super::clock::ClockHand;
+use super::command::CommandHand;
+use super::config::ConfigHand;
 use super::deadline::Deadline;
 use super::error::HandError;
 use super::probe::{ProbeHand, verdict_of};
-use super::service::ServiceHand;
-use super::{Hand, Prepared, Work, log, not_an_effect, service_name};
-use crate::model::{Action, GuestError, Outcome, Reading, ResourceKind, ResourceName, ServiceVerb, Verdict};
+use super::service::{ServiceHand, ServiceTools};
+use super::storage::StorageHand;
+use super::undo::{Begun, Reconciled, UndoMaterial};
+use super::{Hand, Prepared, Work, log, not_an_effect, plain_name};
+use crate::inventory::Inventory;
+use crate::model::{
+    Action, Clock, ConfigVerb, GuestError, Outcome, Reading, ResourceKind, ResourceName, ServiceVerb, StorageVerb,
+    Verdict,
+};
 
 /// Every hand on the real world.
 #[derive(Clone)]
 pub struct RealHands {
     pub(super) services: Arc<ServiceHand>,
+    pub(super) storages: Arc<StorageHand>,
+    pub(super) configs: Arc<ConfigHand>,
+    pub(super) commands: Arc<CommandHand>,
     pub(super) probes: Arc<ProbeHand>,
     pub(super) clock: Arc<ClockHand>,
 }
 
 impl RealHands {
-    /// The hands, put together.
-    #[must_use]
-    pub fn new(services: Arc<ServiceHand>, probes: Arc<ProbeHand>, clock: Arc<ClockHand>) -> Self {
-        Self { services, probes, clock }
+    /// Hands on everything that `inventory` names. Touches none of it.
+    ///
+    /// # Ambient Authority
+    /// As [`ServiceHand::new`]; later calls open the paths and run the commands of the inventory.
+    ///
+    /// # Errors
+    /// When a folder of the keepers cannot be made, or can be written by others.
+    pub fn on(inventory: &Inventory, tools: &ServiceTools, clock: Arc<dyn Clock>) -> Result<Self, HandError> {
+        let services = Arc::new(ServiceHand::new(inventory, tools)?);
+        let probes = Arc::new(ProbeHand::new(inventory, Arc::clone(&services)));
+        Ok(Self {
+            storages: Arc::new(StorageHand::new(inventory)?),
+            configs: Arc::new(ConfigHand::new(inventory)?),
+            commands: Arc::new(CommandHand::new(inventory)?),
+            services,
+            probes,
+            clock: Arc::new(ClockHand::new(clock)),
+        })
     }
 
     /// The hand on services, for what a person does with them.
@@ -34,32 +59,45 @@ impl RealHands {
 
 impl Hand for RealHands {
     fn prepare(&self, action: &Action, deadline: Deadline) -> Result<Prepared, GuestError> {
+        let name = |given: &str| plain_name(given).map_err(HandError::into_guest_error);
         match action {
-            Action::Service { verb: ServiceVerb::Status, .. }
-            | Action::Probe { .. }
-            | Action::Log { .. }
-            | Action::Now
-            | Action::Sleep { .. } => Err(not_an_effect(action).into_guest_error()),
-            Action::Service { verb, name } => {
-                let name = service_name(name).map_err(HandError::into_guest_error)?;
-                Ok(Prepared(Work::Service(self.services.prepare(*verb, &name, deadline)?)))
+            Action::Service { verb, name: given } if *verb != ServiceVerb::Status => {
+                Ok(Prepared::service(self.services.prepare(*verb, &name(given)?, deadline)?))
             }
+            Action::Storage { verb, name: given } if *verb != StorageVerb::Usage => {
+                Ok(Prepared::storage(self.storages.prepare(*verb, &name(given)?, deadline)?))
+            }
+            Action::Config { verb, name: given } if *verb != ConfigVerb::Check => {
+                Ok(Prepared::config(self.configs.prepare(*verb, &name(given)?, deadline)?))
+            }
+            Action::Command { name: given } => Ok(Prepared::command(self.commands.prepare(&name(given)?, deadline)?)),
+            read => Err(not_an_effect(read).into_guest_error()),
         }
     }
 
     fn perform(&self, prepared: Prepared, deadline: Deadline) -> Outcome {
-        match prepared.0 {
-            Work::Service(prepared) => self.services.perform(prepared, deadline),
+        match prepared.work {
+            Work::Service(work) => self.services.perform(work, deadline),
+            Work::Storage(work) => self.storages.perform(work, deadline),
+            Work::Config(work) => self.configs.perform(work, deadline),
+            Work::Command(work) => self.commands.perform(work, deadline),
         }
     }
 
     fn observe(&self, action: &Action, deadline: Deadline) -> Outcome {
+        let named = |observe: &dyn Fn(&crate::model::Name) -> Outcome| match action.named().map(|name| plain_name(name))
+        {
+            Some(Ok(name)) => observe(&name),
+            Some(Err(error)) => error.into_outcome(),
+            None => not_a_read(action),
+        };
         match action {
-            Action::Service { verb: ServiceVerb::Status, name } => match service_name(name) {
-                Ok(name) => self.services.observe(&name, deadline),
-                Err(error) => error.into_outcome(),
-            },
-            Action::Service { .. } => not_a_read(action),
+            Action::Service { verb: ServiceVerb::Status, .. } => named(&|name| self.services.observe(name, deadline)),
+            Action::Storage { verb: StorageVerb::Usage, .. } => named(&|name| self.storages.observe(name, deadline)),
+            Action::Config { verb: ConfigVerb::Check, .. } => named(&|name| self.configs.observe(name, deadline)),
+            Action::Service { .. } | Action::Storage { .. } | Action::Config { .. } | Action::Command { .. } => {
+                not_a_read(action)
+            }
             Action::Probe { .. } => match super::resource(action) {
                 Ok(probe) => self.probes.observe(&probe, deadline),
                 Err(error) => error.into_outcome(),
@@ -71,23 +109,79 @@ impl Hand for RealHands {
     }
 
     fn check(&self, target: &ResourceName, deadline: Deadline) -> Reading {
-        let probe = match target.kind() {
-            ResourceKind::Service => target.check_of(),
-            ResourceKind::Probe | ResourceKind::Run => Some(target.clone()),
-        };
-        if let Some(reading) = probe.and_then(|probe| self.probes.look(&probe, deadline).ok()) {
-            return reading;
+        let Ok(name) = target.name().parse() else { return self.probe(target, deadline) };
+        match target.kind() {
+            ResourceKind::Storage => self.storages.check(&name, deadline),
+            ResourceKind::Config => self.configs.check(&name, deadline),
+            ResourceKind::Service => {
+                match target.check_of().and_then(|probe| self.probes.look(&probe, deadline).ok()) {
+                    Some(reading) => reading,
+                    None => self.supervisors_word(&name, deadline),
+                }
+            }
+            ResourceKind::Probe | ResourceKind::Command | ResourceKind::Run => self.probe(target, deadline),
         }
-        let service = target.name().parse().ok().filter(|_| target.kind() == ResourceKind::Service);
-        match service.map(|name| self.services.status(&name, deadline)) {
-            Some(Ok(status)) => Reading {
+    }
+
+    fn reconcile(&self, begun: Begun<'_>, deadline: Deadline) -> Reconciled {
+        let Some(Ok(name)) = begun.action.named().map(|name| plain_name(name)) else { return Reconciled::Unknown };
+        match (begun.action, begun.undo) {
+            (Action::Service { verb, .. }, None | Some(UndoMaterial::Service(_))) => {
+                self.services.reconcile(*verb, &name, begun.ago, deadline)
+            }
+            (Action::Storage { verb, .. }, None) => self.storages.reconcile(*verb, &name, None, deadline),
+            (Action::Storage { verb, .. }, Some(UndoMaterial::Storage(undo))) => {
+                self.storages.reconcile(*verb, &name, Some(undo), deadline)
+            }
+            (Action::Config { verb, .. }, None) => self.configs.reconcile(*verb, &name, None, deadline),
+            (Action::Config { verb, .. }, Some(UndoMaterial::Config(undo))) => {
+                self.configs.reconcile(*verb, &name, Some(undo), deadline)
+            }
+            // A command leaves no sign of its own that the host could read.
+            _ => Reconciled::Unknown,
+        }
+    }
+
+    fn put_back(&self, action: &Action, undo: &UndoMaterial, deadline: Deadline) -> Outcome {
+        let name = match super::resource(action).and_then(|resource| plain_name(resource.name())) {
+            Ok(name) => name,
+            Err(error) => return error.into_outcome(),
+        };
+        match (action, undo) {
+            (Action::Service { .. }, UndoMaterial::Service(undo)) => self.services.put_back(&name, undo, deadline),
+            (Action::Storage { .. }, UndoMaterial::Storage(undo)) => self.storages.put_back(&name, undo, deadline),
+            (Action::Config { .. }, UndoMaterial::Config(undo)) => self.configs.put_back(&name, undo, deadline),
+            _ => super::different().into_outcome(),
+        }
+    }
+
+    fn by_hand(&self, action: &Action) -> Option<String> {
+        let name = plain_name(action.named()?).ok()?;
+        match action {
+            Action::Service { verb, .. } => self.services.by_hand(*verb, &name),
+            Action::Storage { verb, .. } => self.storages.by_hand(*verb, &name),
+            Action::Config { verb, .. } => self.configs.by_hand(*verb, &name),
+            Action::Command { .. } => self.commands.by_hand(&name),
+            Action::Probe { .. } | Action::Log { .. } | Action::Now | Action::Sleep { .. } => None,
+        }
+    }
+}
+
+impl RealHands {
+    fn probe(&self, target: &ResourceName, deadline: Deadline) -> Reading {
+        let looked = self.probes.look(target, deadline);
+        looked.unwrap_or_else(|_| unknown("there is nothing to look at".to_owned()))
+    }
+
+    fn supervisors_word(&self, service: &crate::model::Name, deadline: Deadline) -> Reading {
+        match self.services.status(service, deadline) {
+            Ok(status) => Reading {
                 verdict: verdict_of(status.state),
                 latency_us: 0,
                 seen: status.state.word().to_owned(),
                 assumed: false,
             },
-            Some(Err(error)) => unknown(error.to_string()),
-            None => unknown("there is nothing to look at".to_owned()),
+            Err(error) => unknown(error.to_string()),
         }
     }
 }

@@ -16,14 +16,14 @@ mod systemd;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 use self::process::KeptProcess;
 use self::systemd::{Bus, SystemdUnit};
 use super::deadline::Deadline;
 use super::error::HandError;
 pub use super::keeper::record::StopReason;
+use super::undo::{Reconciled, ServiceUndo};
 use crate::durable::Folder;
 use crate::inventory::{self, Inventory};
 use crate::model::{GuestError, Name, Outcome, Reply, ServiceState, ServiceStatus, ServiceVerb};
@@ -59,18 +59,10 @@ trait Supervisor: Send + Sync {
     fn reload(&self, deadline: Deadline) -> Result<(), HandError>;
     /// Forgets past failures; `now` is how it was just seen. False if there was nothing to forget.
     fn reset_failed(&self, now: &ServiceStatus, deadline: Deadline) -> Result<bool, HandError>;
+    /// What a person would type to do the same; none if there is no such command.
+    fn by_hand(&self, verb: ServiceVerb, name: &Name) -> Option<String>;
     /// The last output, at most `bytes`, oldest first. Empty where the supervisor keeps it elsewhere.
     fn last_output(&self, bytes: u64) -> Vec<u8>;
-}
-
-/// What puts an act back: plain data, kept by the host until the run is committed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UndoMaterial {
-    /// The act that puts it back: `service.start`, `service.stop`.
-    pub kind: String,
-    /// How the service was before.
-    pub was: ServiceStatus,
 }
 
 /// An act that may be done: the service is known, was looked at, and no person holds it.
@@ -94,13 +86,13 @@ pub struct PreparedService {
     verb: ServiceVerb,
     name: Name,
     was: ServiceStatus,
-    undo: Option<UndoMaterial>,
+    undo: Option<ServiceUndo>,
 }
 
 impl PreparedService {
     /// What puts it back; none for an act that leaves nothing to put back, or will find nothing to do.
     #[must_use]
-    pub const fn undo(&self) -> Option<&UndoMaterial> {
+    pub const fn undo(&self) -> Option<&ServiceUndo> {
         self.undo.as_ref()
     }
 
@@ -130,7 +122,7 @@ impl PreparedService {
             ServiceVerb::Stop if !is_down(was.state) => Some("service.start"),
             _ => None,
         };
-        let undo = kind.map(|kind| UndoMaterial { kind: kind.to_owned(), was: was.clone() });
+        let undo = kind.map(|kind| ServiceUndo { kind: kind.to_owned(), was: was.clone() });
         Ok(Self { verb, name: name.clone(), was, undo })
     }
 }
@@ -230,6 +222,48 @@ impl ServiceHand {
         }
     }
 
+    /// Says whether an act happened that nobody saw end; its intent was written so long ago.
+    ///
+    /// A supervisor at work may still do it, so that is not known; and a service that came up later than the act began may
+    /// have come up for another reason, which is all the same to whoever asked for it.
+    pub(super) fn reconcile(&self, verb: ServiceVerb, name: &Name, ago: Duration, deadline: Deadline) -> Reconciled {
+        let Ok(now) = self.status(name, deadline) else { return Reconciled::Unknown };
+        let settled = matches!(now.state, ServiceState::Running | ServiceState::Stopped | ServiceState::Failed);
+        if !settled {
+            return Reconciled::Unknown;
+        }
+        let running = now.state == ServiceState::Running;
+        match verb {
+            ServiceVerb::Start if running => Reconciled::Done,
+            ServiceVerb::Stop if running => Reconciled::NotDone,
+            ServiceVerb::Stop => Reconciled::Done,
+            ServiceVerb::Start => Reconciled::NotDone,
+            // Up since before the act began: it was not restarted. Up since then: it was, by whomever.
+            ServiceVerb::Restart if running => match now.since_ms.map(Duration::from_millis) {
+                Some(since) if since < ago => Reconciled::Done,
+                Some(_) => Reconciled::NotDone,
+                None => Reconciled::Unknown,
+            },
+            ServiceVerb::ResetFailed if now.state != ServiceState::Failed => Reconciled::Done,
+            ServiceVerb::ResetFailed => Reconciled::NotDone,
+            ServiceVerb::Status | ServiceVerb::Restart | ServiceVerb::Reload => Reconciled::Unknown,
+        }
+    }
+
+    /// Puts an act back: what was running runs again, what was down is down again. A person's hand wins here as well.
+    pub(super) fn put_back(&self, name: &Name, undo: &ServiceUndo, deadline: Deadline) -> Outcome {
+        let verb = if is_down(undo.was.state) { ServiceVerb::Stop } else { ServiceVerb::Start };
+        match self.act(verb, name, StopReason::Playbook, deadline) {
+            Ok(status) => Outcome::Done { reply: Reply::Service(status) },
+            Err(error) => error.into_outcome(),
+        }
+    }
+
+    /// What a person would type to do the same.
+    pub(super) fn by_hand(&self, verb: ServiceVerb, name: &Name) -> Option<String> {
+        self.services.get(name)?.by_hand(verb, name)
+    }
+
     /// Acts for a person: a stop is remembered as theirs, a start takes the service back into Guardian's care.
     ///
     /// # Errors
@@ -315,9 +349,9 @@ impl ServiceHand {
 }
 
 /// How often a service is looked at that is being waited for: a look costs a millisecond, a person notices 100.
-const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(50);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// What is kept for the last look when the deadline has passed during the act.
-const LAST_LOOK: std::time::Duration = std::time::Duration::from_millis(500);
+const LAST_LOOK: Duration = Duration::from_millis(500);
 
 /// The status after an effect. If it cannot be seen, the effect is done but its result is not known.
 fn seen_after(

@@ -16,10 +16,11 @@ use super::error::HandError;
 use super::probe::verdict_of;
 use super::real::{RealHands, not_a_read};
 use super::service::PreparedService;
-use super::{Hand, Prepared, Work, clock, not_an_effect, resource, service_name};
+use super::undo::{Begun, Reconciled, UndoMaterial};
+use super::{Hand, Prepared, Work, clock, not_an_effect, plain_name, resource};
 use crate::model::{
-    Action, GuestError, Name, Outcome, Reading, Reply, ResourceKind, ResourceName, ServiceState, ServiceStatus,
-    ServiceVerb,
+    Action, ConfigState, ConfigStatus, ConfigVerb, GuestError, Name, Outcome, Reading, Reply, ResourceKind,
+    ResourceName, ServiceState, ServiceStatus, ServiceVerb, StorageUsage, StorageVerb, Verdict,
 };
 
 /// Hands for one plan.
@@ -36,6 +37,10 @@ struct World {
     slept_ms: u64,
     /// What services would be. Bounded by the inventory: a name gets in only after it was prepared for real.
     services: BTreeMap<Name, ServiceStatus>,
+    /// How full storage would be; bounded alike.
+    storages: BTreeMap<Name, StorageUsage>,
+    /// How configurations would stand; bounded alike.
+    configs: BTreeMap<Name, ConfigStatus>,
 }
 
 impl SimulatedHands {
@@ -63,6 +68,25 @@ impl SimulatedHands {
         }
     }
 
+    /// What a target's own check would say after what was assumed of it.
+    fn assumed_check(&self, target: &ResourceName) -> Option<Reading> {
+        let name = || target.name().parse::<Name>().ok();
+        match target.kind() {
+            ResourceKind::Storage => {
+                let usage = self.world().storages.get(&name()?).cloned()?;
+                Some(assumed(usage.enough, if usage.enough { "enough is free" } else { "not enough is free" }))
+            }
+            ResourceKind::Config => {
+                let status = self.world().configs.get(&name()?).cloned()?;
+                Some(assumed(status.state == ConfigState::Matches, status.state.word()))
+            }
+            ResourceKind::Service => self.assumed_of(Some(target)).map(|status| assumed_reading(&status)),
+            ResourceKind::Probe | ResourceKind::Command | ResourceKind::Run => {
+                self.assumed_of(self.real.probes.of(target).ok().flatten()).map(|status| assumed_reading(&status))
+            }
+        }
+    }
+
     fn assumed_of(&self, of: Option<&ResourceName>) -> Option<ServiceStatus> {
         let service = of.filter(|of| of.kind() == ResourceKind::Service)?;
         self.assumed(&service.name().parse().ok()?)
@@ -76,6 +100,33 @@ impl SimulatedHands {
             other => other,
         }
     }
+}
+
+impl World {
+    fn serve(&mut self, work: PreparedService) -> Outcome {
+        if work.verb() == ServiceVerb::Reload && work.was().state != ServiceState::Running {
+            let what = format!("service `{}` is {}, so it cannot reload", work.name(), work.was().state.word());
+            return HandError::Failed { what }.into_outcome();
+        }
+        let after = afterwards(work.verb(), work.was());
+        self.services.insert(work.name().clone(), after.clone());
+        Outcome::Done { reply: Reply::Service(after) }
+    }
+
+    /// What was assumed of what a read looks at.
+    fn reply(&self, read: &Action, name: &Name) -> Option<Reply> {
+        match read {
+            Action::Service { .. } => self.services.get(name).cloned().map(Reply::Service),
+            Action::Storage { .. } => self.storages.get(name).cloned().map(Reply::Storage),
+            Action::Config { .. } => self.configs.get(name).cloned().map(Reply::Config),
+            _ => None,
+        }
+    }
+}
+
+fn assumed(healthy: bool, seen: &str) -> Reading {
+    let verdict = if healthy { Verdict::Healthy } else { Verdict::Failed };
+    Reading { verdict, latency_us: 0, seen: format!("assumed: {seen}"), assumed: true }
 }
 
 /// What a check would say of a service that is so.
@@ -105,10 +156,10 @@ fn afterwards(verb: ServiceVerb, was: &ServiceStatus) -> ServiceStatus {
 impl Hand for SimulatedHands {
     fn prepare(&self, action: &Action, deadline: Deadline) -> Result<Prepared, GuestError> {
         if let Action::Service { verb, name } = action {
-            let name = service_name(name).map_err(HandError::into_guest_error)?;
+            let name = plain_name(name).map_err(HandError::into_guest_error)?;
             if let Some(was) = self.assumed(&name).filter(|_| *verb != ServiceVerb::Status) {
                 let judged = PreparedService::judge(*verb, &name, was).map_err(HandError::into_guest_error)?;
-                return Ok(Prepared(Work::Service(judged)));
+                return Ok(Prepared::service(judged));
             }
         }
         if !action.verb().class().is_effect() {
@@ -118,32 +169,46 @@ impl Hand for SimulatedHands {
     }
 
     fn perform(&self, prepared: Prepared, _deadline: Deadline) -> Outcome {
-        let Work::Service(prepared) = prepared.0;
         let mut world = self.world();
         world.effects = world.effects.saturating_add(1);
         if self.fails.contains(&world.effects) {
             let what = format!("assumed to fail (--assume fail:{})", world.effects);
             return HandError::Failed { what }.into_outcome();
         }
-        if prepared.verb() == ServiceVerb::Reload && prepared.was().state != ServiceState::Running {
-            let what = format!("service `{}` is {}, so it cannot reload", prepared.name(), prepared.was().state.word());
-            return HandError::Failed { what }.into_outcome();
+        match prepared.work {
+            Work::Service(work) => world.serve(work),
+            Work::Storage(work) => {
+                let outcome = self.real.storages.imagine(&work);
+                if let Outcome::Done { reply: Reply::Reclaimed(done) } = &outcome {
+                    world.storages.insert(work.name().clone(), done.usage.clone());
+                }
+                outcome
+            }
+            Work::Config(work) => {
+                let outcome = self.real.configs.imagine(&work);
+                if let Outcome::Done { reply: Reply::Config(status) } = &outcome {
+                    world.configs.insert(work.name().clone(), status.clone());
+                }
+                outcome
+            }
+            Work::Command(work) => self.real.commands.imagine(&work),
         }
-        let after = afterwards(prepared.verb(), prepared.was());
-        world.services.insert(prepared.name().clone(), after.clone());
-        Outcome::Done { reply: Reply::Service(after) }
     }
 
     fn observe(&self, action: &Action, deadline: Deadline) -> Outcome {
         match action {
-            Action::Service { verb: ServiceVerb::Status, name } => {
-                match service_name(name).map(|name| self.assumed(&name)) {
-                    Ok(Some(status)) => Outcome::Done { reply: Reply::Service(status) },
+            Action::Service { verb: ServiceVerb::Status, name }
+            | Action::Storage { verb: StorageVerb::Usage, name }
+            | Action::Config { verb: ConfigVerb::Check, name } => {
+                match plain_name(name).map(|name| self.world().reply(action, &name)) {
+                    Ok(Some(reply)) => Outcome::Done { reply },
                     Ok(None) => self.real.observe(action, deadline),
                     Err(error) => error.into_outcome(),
                 }
             }
-            Action::Service { .. } => not_a_read(action),
+            Action::Service { .. } | Action::Storage { .. } | Action::Config { .. } | Action::Command { .. } => {
+                not_a_read(action)
+            }
             Action::Probe { .. } => self.probe(action, deadline),
             Action::Log { .. } => self.real.observe(action, deadline),
             Action::Now => self.time(),
@@ -160,14 +225,21 @@ impl Hand for SimulatedHands {
     }
 
     fn check(&self, target: &ResourceName, deadline: Deadline) -> Reading {
-        let service = match target.kind() {
-            ResourceKind::Service => Some(target.clone()),
-            ResourceKind::Probe | ResourceKind::Run => self.real.probes.of(target).ok().flatten().cloned(),
-        };
-        match self.assumed_of(service.as_ref()) {
-            Some(status) => assumed_reading(&status),
-            None => self.real.check(target, deadline),
-        }
+        self.assumed_check(target).unwrap_or_else(|| self.real.check(target, deadline))
+    }
+
+    /// A plan begins nothing, so there is nothing whose end it could have missed.
+    fn reconcile(&self, _begun: Begun<'_>, _deadline: Deadline) -> Reconciled {
+        Reconciled::Unknown
+    }
+
+    /// A plan is not unwound: it did nothing.
+    fn put_back(&self, action: &Action, _undo: &UndoMaterial, _deadline: Deadline) -> Outcome {
+        HandError::Invalid { what: format!("{} was only planned", action.verb()) }.into_outcome()
+    }
+
+    fn by_hand(&self, action: &Action) -> Option<String> {
+        self.real.by_hand(action)
     }
 }
 

@@ -9,15 +9,18 @@ use std::time::Duration;
 use serde::de::DeserializeOwned;
 use toml::Spanned;
 
-use crate::model::{Limits, Name, PlaybookId, nearest};
+use crate::model::{Limits, Name, nearest};
 
-use super::resource::{Attempts, Check, CommandLine, Healed, Look, Probe, Service, Supervisor};
+use super::command::RawCommand;
+use super::config::RawConfig;
+use super::resource::{AfterFailure, Attempts, Check, CommandLine, Healed, Look, Probe, Service, Supervisor};
 use super::settings::{AuditSettings, Configuration, SystemdSettings};
 use super::shape::{RawAttempts, RawAudit, RawCheck, RawHealed, RawMain, RawMore, RawPlaybook, RawProbe, RawService};
+use super::storage::RawStorage;
 use super::{InventoryError, parse_duration};
 
 /// One file being read: its text, to turn positions into lines.
-struct File<'a> {
+pub(super) struct File<'a> {
     path: &'a Path,
     text: &'a str,
 }
@@ -37,7 +40,29 @@ pub(super) fn read_main(path: &Path, text: &str) -> Result<Configuration, Invent
     if let Some(bus) = raw.systemd.and_then(|systemd| systemd.into_inner().bus) {
         configuration.systemd = SystemdSettings { bus };
     }
-    file.resources(raw.service, raw.probe, raw.playbook, &mut configuration)?;
+    for (key, raw) in raw.person {
+        let name: Name = file.parsed(&key)?;
+        let person = file.person(raw.into_inner())?;
+        let others = configuration.people.iter().find(|(_, other)| !other.keys.is_disjoint(&person.keys));
+        if let Some((other, _)) = others {
+            // A quorum counts people: a key that two of them have would let one stand for both.
+            return Err(
+                file.error(&key.span(), format!("`{name}` and `{other}` have the same key; a key is one person's"))
+            );
+        }
+        configuration.people.insert(name, person);
+    }
+    let (tables, playbooks) = (
+        Raw {
+            services: raw.service,
+            storages: raw.storage,
+            configs: raw.config,
+            commands: raw.command,
+            probes: raw.probe,
+        },
+        raw.playbook,
+    );
+    file.resources(tables, playbooks, &mut configuration)?;
     Ok(configuration)
 }
 
@@ -45,13 +70,29 @@ pub(super) fn read_main(path: &Path, text: &str) -> Result<Configuration, Invent
 pub(super) fn read_more(path: &Path, text: &str, configuration: &mut Configuration) -> Result<(), InventoryError> {
     let file = File { path, text };
     let raw: RawMore = file.shape()?;
-    file.resources(raw.service, raw.probe, raw.playbook, configuration)
+    let tables = Raw {
+        services: raw.service,
+        storages: raw.storage,
+        configs: raw.config,
+        commands: raw.command,
+        probes: raw.probe,
+    };
+    file.resources(tables, raw.playbook, configuration)
 }
 
 type Tables<T> = BTreeMap<Spanned<String>, Spanned<T>>;
 
+/// The tables of resources, as any file of the configuration may have them.
+struct Raw {
+    services: Tables<RawService>,
+    storages: Tables<RawStorage>,
+    configs: Tables<RawConfig>,
+    commands: Tables<RawCommand>,
+    probes: Tables<RawProbe>,
+}
+
 impl File<'_> {
-    fn error(&self, at: &Range<usize>, problem: impl Into<String>) -> InventoryError {
+    pub(super) fn error(&self, at: &Range<usize>, problem: impl Into<String>) -> InventoryError {
         let before = self.text.as_bytes().get(..at.start).unwrap_or_default();
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         InventoryError::Content { path: self.path.to_owned(), line, problem: problem.into() }
@@ -64,18 +105,27 @@ impl File<'_> {
         })
     }
 
-    fn parsed<T: std::str::FromStr>(&self, text: &Spanned<String>) -> Result<T, InventoryError>
+    pub(super) fn parsed<T: std::str::FromStr>(&self, text: &Spanned<String>) -> Result<T, InventoryError>
     where
         T::Err: std::fmt::Display,
     {
         text.get_ref().parse().map_err(|error: T::Err| self.error(&text.span(), error.to_string()))
     }
 
-    fn time(&self, text: Option<&String>, at: &Range<usize>, default: Duration) -> Result<Duration, InventoryError> {
+    pub(super) fn time(
+        &self,
+        text: Option<&String>,
+        at: &Range<usize>,
+        default: Duration,
+    ) -> Result<Duration, InventoryError> {
         text.map_or(Ok(default), |text| parse_duration(text).map_err(|problem| self.error(at, problem)))
     }
 
-    fn own_time(&self, text: Option<&Spanned<String>>, default: Duration) -> Result<Duration, InventoryError> {
+    pub(super) fn own_time(
+        &self,
+        text: Option<&Spanned<String>>,
+        default: Duration,
+    ) -> Result<Duration, InventoryError> {
         text.map_or(Ok(default), |text| {
             parse_duration(text.get_ref()).map_err(|problem| self.error(&text.span(), problem))
         })
@@ -153,43 +203,65 @@ impl File<'_> {
 
     fn resources(
         &self,
-        services: Tables<RawService>,
-        probes: Tables<RawProbe>,
+        raw: Raw,
         playbooks: Tables<RawPlaybook>,
         into: &mut Configuration,
     ) -> Result<(), InventoryError> {
-        for (key, raw) in services {
-            let name: Name = self.parsed(&key)?;
-            let service = self.service(raw)?;
-            if into.inventory.services.insert(name, service).is_some() {
-                return Err(
-                    self.error(&key.span(), format!("service `{}` stands in two files; keep one", key.get_ref()))
-                );
-            }
-        }
-        for (key, raw) in probes {
-            let name: Name = self.parsed(&key)?;
-            let probe = self.probe(raw)?;
-            if into.inventory.probes.insert(name, probe).is_some() {
-                return Err(self.error(&key.span(), format!("probe `{}` stands in two files; keep one", key.get_ref())));
-            }
-        }
-        for (key, raw) in playbooks {
-            let id: PlaybookId = self.parsed(&key)?;
-            let mut bindings = BTreeMap::new();
-            for (role, value) in raw.into_inner().bind {
-                bindings.insert(self.parsed::<Name>(&role)?, value);
-            }
-            if into.bindings.insert(id, bindings).is_some() {
-                return Err(
-                    self.error(&key.span(), format!("playbook `{}` stands in two files; keep one", key.get_ref()))
-                );
+        let inventory = &mut into.inventory;
+        self.table("service", raw.services, &mut inventory.services, |raw| self.service(raw))?;
+        self.table("storage", raw.storages, &mut inventory.storages, |raw| self.storage(raw.into_inner()))?;
+        self.table("config", raw.configs, &mut inventory.configs, |raw| self.config(raw.into_inner()))?;
+        self.table("command", raw.commands, &mut inventory.commands, |raw| self.command_resource(raw.into_inner()))?;
+        self.table("probe", raw.probes, &mut inventory.probes, |raw| self.probe(raw))?;
+        self.table("playbook", playbooks, &mut into.bindings, |raw: Spanned<RawPlaybook>| {
+            let bound = raw.into_inner().bind.into_iter();
+            bound.map(|(role, value)| Ok((self.parsed::<Name>(&role)?, value))).collect()
+        })
+    }
+
+    /// One kind of table, each name once over all files.
+    fn table<K, T, R>(
+        &self,
+        kind: &str,
+        raw: Tables<R>,
+        into: &mut BTreeMap<K, T>,
+        read: impl Fn(Spanned<R>) -> Result<T, InventoryError>,
+    ) -> Result<(), InventoryError>
+    where
+        K: Ord + std::str::FromStr,
+        K::Err: std::fmt::Display,
+    {
+        for (key, raw) in raw {
+            let name: K = self.parsed(&key)?;
+            if into.insert(name, read(raw)?).is_some() {
+                let problem = format!("{kind} `{}` stands in two files; keep one", key.get_ref());
+                return Err(self.error(&key.span(), problem));
             }
         }
         Ok(())
     }
 
-    fn names<C: FromIterator<Name>>(&self, raw: &[Spanned<String>]) -> Result<C, InventoryError> {
+    /// What becomes of effects on a resource when its target is not healed.
+    pub(super) fn after_failure(
+        &self,
+        text: Option<&Spanned<String>>,
+        default: AfterFailure,
+    ) -> Result<AfterFailure, InventoryError> {
+        match text.map(|text| (text.get_ref().as_str(), text.span())) {
+            None => Ok(default),
+            Some(("leave", _)) => Ok(AfterFailure::Leave),
+            Some(("undo", _)) => Ok(AfterFailure::Undo),
+            Some((_, at)) => {
+                Err(self.error(&at, "`unhealed` is \"leave\" (leave it and call a person) or \"undo\" (put it back)"))
+            }
+        }
+    }
+
+    pub(super) fn healed_or_default(&self, raw: Option<Spanned<RawHealed>>) -> Result<Healed, InventoryError> {
+        raw.map_or_else(|| Ok(healed_default()), |healed| self.healed(healed))
+    }
+
+    pub(super) fn names<C: FromIterator<Name>>(&self, raw: &[Spanned<String>]) -> Result<C, InventoryError> {
         raw.iter().map(|text| self.parsed(text)).collect()
     }
 
@@ -203,7 +275,9 @@ impl File<'_> {
             protected: raw.protected,
             check: raw.check.map(|check| self.check(check)).transpose()?,
             heal: raw.heal.iter().map(|text| self.parsed(text)).collect::<Result<_, _>>()?,
-            healed: raw.healed.map_or_else(|| Ok(healed_default()), |healed| self.healed(healed))?,
+            healed: self.healed_or_default(raw.healed)?,
+            // Stopping what is slowly coming up makes an outage worse.
+            unhealed: self.after_failure(raw.unhealed.as_ref(), AfterFailure::Leave)?,
             attempts: raw.limits.map_or_else(|| Ok(attempts_default()), |limits| self.attempts(limits))?,
         })
     }
@@ -284,7 +358,14 @@ impl File<'_> {
         })
     }
 
-    fn within(&self, key: &str, value: u64, least: u64, most: u64, at: &Range<usize>) -> Result<u64, InventoryError> {
+    pub(super) fn within(
+        &self,
+        key: &str,
+        value: u64,
+        least: u64,
+        most: u64,
+        at: &Range<usize>,
+    ) -> Result<u64, InventoryError> {
         if (least..=most).contains(&value) {
             Ok(value)
         } else {

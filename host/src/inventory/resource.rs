@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::{Command, Config, Storage};
 use crate::model::{Name, PlaybookId, ResourceName};
 
 /// Everything the operator has named.
@@ -12,8 +13,23 @@ use crate::model::{Name, PlaybookId, ResourceName};
 pub struct Inventory {
     /// `[service.NAME]`.
     pub services: BTreeMap<Name, Service>,
+    /// `[storage.NAME]`.
+    pub storages: BTreeMap<Name, Storage>,
+    /// `[config.NAME]`.
+    pub configs: BTreeMap<Name, Config>,
+    /// `[command.NAME]`.
+    pub commands: BTreeMap<Name, Command>,
     /// `[probe.NAME]`.
     pub probes: BTreeMap<Name, Probe>,
+}
+
+/// What becomes of what a run did when its target is not healed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterFailure {
+    /// It is left as it is, and a person is called.
+    Leave,
+    /// It is put back.
+    Undo,
 }
 
 /// A service.
@@ -31,6 +47,8 @@ pub struct Service {
     pub heal: Vec<PlaybookId>,
     /// When it counts as healed.
     pub healed: Healed,
+    /// What becomes of effects on it when the target is not healed.
+    pub unhealed: AfterFailure,
     /// How often healing may be tried.
     pub attempts: Attempts,
 }

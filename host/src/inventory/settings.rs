@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::durable::Folder;
-use crate::model::{Limits, Name, PlaybookId, ResourceKind, ResourceName, nearest};
+use crate::model::{Limits, Name, PlaybookId};
 
 use super::resource::{Inventory, Supervisor};
-use super::{InventoryError, file};
+use super::{InventoryError, Person, file};
 
 /// What `guardian init` writes: every setting at its default, with its reason.
 pub const DEFAULT_CONFIGURATION: &str = include_str!("default.toml");
@@ -28,6 +28,8 @@ pub struct Configuration {
     pub inventory: Inventory,
     /// `[playbook."publisher/name"] bind = { role = "name" }`.
     pub bindings: BTreeMap<PlaybookId, BTreeMap<Name, String>>,
+    /// `[person.NAME]`: who may approve.
+    pub people: BTreeMap<Name, Person>,
 }
 
 /// `[audit]`.
@@ -126,95 +128,24 @@ impl Configuration {
                 )));
             }
         }
-        for (name, probe) in &self.inventory.probes {
-            if let Some(of) = &probe.of
-                && !self.inventory.has(of)
-            {
-                let problem = format!("probe `{name}` is `of` `{of}`, which is not in the inventory");
-                return Err(wrong(problem));
+        for name in self.inventory.names() {
+            let Some(of) = self.inventory.of(&name) else { continue };
+            if !self.inventory.has(of) {
+                return Err(wrong(format!("`{name}` is `of` `{of}`, which is not in the inventory")));
+            }
+            // What a thing belongs to is asked for once; a chain would make "one run per target" depend on its length.
+            if self.inventory.of(of).is_some() {
+                return Err(wrong(format!("`{name}` is `of` `{of}`, which itself belongs to something; name that")));
             }
         }
         Ok(self)
     }
 }
 
-impl Inventory {
-    /// Every resource of the operator's that a playbook can name, in order. The run itself is not among them: it is nobody's.
-    #[must_use]
-    pub fn names(&self) -> Vec<ResourceName> {
-        let services = self.services.iter().map(|(name, service)| (ResourceName::service(name), service));
-        let mut names = Vec::new();
-        for (name, service) in services {
-            names.extend(service.check.is_some().then(|| name.check_of()).flatten());
-            names.push(name);
-        }
-        names.extend(self.probes.keys().filter_map(|name| ResourceName::new(ResourceKind::Probe, name.as_str()).ok()));
-        names
-    }
-
-    /// Whether it is there.
-    #[must_use]
-    pub fn has(&self, resource: &ResourceName) -> bool {
-        let plain = |name: &str| name.parse::<Name>().ok();
-        match resource.kind() {
-            ResourceKind::Service => plain(resource.name()).is_some_and(|name| self.services.contains_key(&name)),
-            ResourceKind::Probe => self.check(resource).is_some(),
-            ResourceKind::Run => *resource == ResourceName::this_run(),
-        }
-    }
-
-    /// How to look at a probe, or at the check of a service.
-    #[must_use]
-    pub fn check(&self, probe: &ResourceName) -> Option<&super::Check> {
-        match probe.name().strip_prefix("service.") {
-            Some(service) => self.services.get(&service.parse::<Name>().ok()?)?.check.as_ref(),
-            None => self.probes.get(&probe.name().parse::<Name>().ok()?).map(|probe| &probe.check),
-        }
-    }
-
-    /// What a resource belongs to: itself, or for a check and a probe with `of` that resource.
-    #[must_use]
-    pub fn target_of(&self, resource: &ResourceName) -> ResourceName {
-        let owner = match (resource.kind(), resource.name().strip_prefix("service.")) {
-            (ResourceKind::Probe, Some(service)) => ResourceName::new(ResourceKind::Service, service).ok(),
-            (ResourceKind::Probe, None) => resource
-                .name()
-                .parse::<Name>()
-                .ok()
-                .and_then(|name| self.probes.get(&name))
-                .and_then(|probe| probe.of.clone()),
-            (ResourceKind::Service | ResourceKind::Run, _) => None,
-        };
-        owner.unwrap_or_else(|| resource.clone())
-    }
-
-    /// The service of that resource name.
-    ///
-    /// # Errors
-    /// When there is none; the message has the nearest name.
-    pub fn service(&self, resource: &ResourceName) -> Result<&super::Service, InventoryError> {
-        let found = match resource.kind() {
-            ResourceKind::Service => resource.name().parse::<Name>().ok().and_then(|name| self.services.get(&name)),
-            ResourceKind::Probe | ResourceKind::Run => None,
-        };
-        found.ok_or_else(|| self.unknown(&resource.to_string()))
-    }
-
-    /// The error for a name that is not in the inventory, with the nearest that is.
-    #[must_use]
-    pub fn unknown(&self, given: &str) -> InventoryError {
-        let names: Vec<String> = self.names().iter().map(ToString::to_string).collect();
-        let hint = nearest(given, names.iter().map(String::as_str)).map_or_else(
-            || "; `guardian status` lists what is there".to_owned(),
-            |name| format!("; did you mean `{name}`?"),
-        );
-        InventoryError::Unknown { name: crate::model::escape(given), hint }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ResourceName;
 
     fn parse(text: &str) -> Result<Configuration, InventoryError> {
         Configuration::parse(std::path::Path::new("guardian.toml"), text)

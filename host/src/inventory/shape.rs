@@ -6,6 +6,10 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
+use super::command::RawCommand;
+use super::config::RawConfig;
+use super::person::RawPerson;
+use super::storage::RawStorage;
 use crate::model::Limits;
 
 #[derive(Deserialize)]
@@ -20,9 +24,17 @@ pub(super) struct RawMain {
     #[serde(default)]
     pub(super) service: BTreeMap<Spanned<String>, Spanned<RawService>>,
     #[serde(default)]
+    pub(super) storage: BTreeMap<Spanned<String>, Spanned<RawStorage>>,
+    #[serde(default)]
+    pub(super) config: BTreeMap<Spanned<String>, Spanned<RawConfig>>,
+    #[serde(default)]
+    pub(super) command: BTreeMap<Spanned<String>, Spanned<RawCommand>>,
+    #[serde(default)]
     pub(super) probe: BTreeMap<Spanned<String>, Spanned<RawProbe>>,
     #[serde(default)]
     pub(super) playbook: BTreeMap<Spanned<String>, Spanned<RawPlaybook>>,
+    #[serde(default)]
+    pub(super) person: BTreeMap<Spanned<String>, Spanned<RawPerson>>,
 }
 
 #[derive(Deserialize)]
@@ -30,6 +42,12 @@ pub(super) struct RawMain {
 pub(super) struct RawMore {
     #[serde(default)]
     pub(super) service: BTreeMap<Spanned<String>, Spanned<RawService>>,
+    #[serde(default)]
+    pub(super) storage: BTreeMap<Spanned<String>, Spanned<RawStorage>>,
+    #[serde(default)]
+    pub(super) config: BTreeMap<Spanned<String>, Spanned<RawConfig>>,
+    #[serde(default)]
+    pub(super) command: BTreeMap<Spanned<String>, Spanned<RawCommand>>,
     #[serde(default)]
     pub(super) probe: BTreeMap<Spanned<String>, Spanned<RawProbe>>,
     #[serde(default)]
@@ -79,6 +97,7 @@ pub(super) struct RawService {
     #[serde(default)]
     pub(super) heal: Vec<Spanned<String>>,
     pub(super) healed: Option<Spanned<RawHealed>>,
+    pub(super) unhealed: Option<Spanned<String>>,
     pub(super) limits: Option<Spanned<RawAttempts>>,
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::name::{InvalidName, ResourceName};
-use super::verb::{LogLevel, ServiceVerb, Verb};
+use super::verb::{ConfigVerb, LogLevel, ServiceVerb, StorageVerb, Verb};
 
 /// One call of one host function.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,6 +19,25 @@ pub enum Action {
         /// Which one.
         verb: ServiceVerb,
         /// The service, as the guest named it.
+        name: String,
+    },
+    /// A function of `storage`.
+    Storage {
+        /// Which one.
+        verb: StorageVerb,
+        /// The storage, as the guest named it.
+        name: String,
+    },
+    /// A function of `config`.
+    Config {
+        /// Which one.
+        verb: ConfigVerb,
+        /// The configuration, as the guest named it.
+        name: String,
+    },
+    /// `command.run`.
+    Command {
+        /// The command, as the guest named it.
         name: String,
     },
     /// `probe.run`.
@@ -48,10 +67,26 @@ impl Action {
     pub const fn verb(&self) -> Verb {
         match self {
             Self::Service { verb, .. } => Verb::Service(*verb),
+            Self::Storage { verb, .. } => Verb::Storage(*verb),
+            Self::Config { verb, .. } => Verb::Config(*verb),
+            Self::Command { .. } => Verb::CommandRun,
             Self::Probe { .. } => Verb::ProbeRun,
             Self::Log { .. } => Verb::LogWrite,
             Self::Now => Verb::ClockNow,
             Self::Sleep { .. } => Verb::ClockSleep,
+        }
+    }
+
+    /// The name of the resource, as the guest gave it; none if it acts on the run itself.
+    #[must_use]
+    pub const fn named(&self) -> Option<&String> {
+        match self {
+            Self::Service { name, .. }
+            | Self::Storage { name, .. }
+            | Self::Config { name, .. }
+            | Self::Command { name }
+            | Self::Probe { name } => Some(name),
+            Self::Log { .. } | Self::Now | Self::Sleep { .. } => None,
         }
     }
 
@@ -60,20 +95,18 @@ impl Action {
     /// # Errors
     /// When the guest's string is no resource name.
     pub fn resource(&self) -> Result<ResourceName, InvalidName> {
-        match self {
-            Self::Service { name, .. } | Self::Probe { name } => ResourceName::new(self.verb().resource_kind(), name),
-            Self::Log { .. } | Self::Now | Self::Sleep { .. } => Ok(ResourceName::this_run()),
+        match self.named() {
+            Some(name) => ResourceName::new(self.verb().resource_kind(), name),
+            None => Ok(ResourceName::this_run()),
         }
     }
 
     /// The resource as the guest wrote it, for records and messages: not escaped, not checked.
     #[must_use]
     pub fn resource_as_given(&self) -> String {
-        match self {
-            Self::Service { name, .. } | Self::Probe { name } => {
-                format!("{}.{name}", self.verb().resource_kind().word())
-            }
-            Self::Log { .. } | Self::Now | Self::Sleep { .. } => ResourceName::this_run().to_string(),
+        match self.named() {
+            Some(name) => format!("{}.{name}", self.verb().resource_kind().word()),
+            None => ResourceName::this_run().to_string(),
         }
     }
 
@@ -81,7 +114,12 @@ impl Action {
     #[must_use]
     pub fn arguments(&self) -> BTreeMap<&'static str, String> {
         match self {
-            Self::Service { .. } | Self::Probe { .. } | Self::Now => BTreeMap::new(),
+            Self::Service { .. }
+            | Self::Storage { .. }
+            | Self::Config { .. }
+            | Self::Command { .. }
+            | Self::Probe { .. }
+            | Self::Now => BTreeMap::new(),
             Self::Log { level, message } => {
                 let level = match level {
                     LogLevel::Debug => "debug",
@@ -99,9 +137,8 @@ impl Action {
     #[must_use]
     pub fn argument_bytes(&self) -> usize {
         match self {
-            Self::Service { name, .. } | Self::Probe { name } => name.len(),
             Self::Log { message, .. } => message.len(),
-            Self::Now | Self::Sleep { .. } => 0,
+            named => named.named().map_or(0, String::len),
         }
     }
 }

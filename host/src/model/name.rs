@@ -124,6 +124,12 @@ impl fmt::Display for PlaybookId {
 pub enum ResourceKind {
     /// A service: `[service.NAME]`.
     Service,
+    /// A place where data lies: `[storage.NAME]`.
+    Storage,
+    /// A configuration file with a baseline: `[config.NAME]`.
+    Config,
+    /// A command of the operator's: `[command.NAME]`.
+    Command,
     /// Something to look at: `[probe.NAME]`, or the check of a service, whose name is `service.NAME`.
     Probe,
     /// The run itself, as the resource of its own log and clock: always `run.self`.
@@ -132,13 +138,16 @@ pub enum ResourceKind {
 
 impl ResourceKind {
     /// Every kind, in the order of the documentation.
-    pub const ALL: [Self; 3] = [Self::Service, Self::Probe, Self::Run];
+    pub const ALL: [Self; 6] = [Self::Service, Self::Storage, Self::Config, Self::Command, Self::Probe, Self::Run];
 
     /// The word in `service.web`.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Service => "service",
+            Self::Storage => "storage",
+            Self::Config => "config",
+            Self::Command => "command",
             Self::Probe => "probe",
             Self::Run => "run",
         }
@@ -149,6 +158,9 @@ impl ResourceKind {
     pub const fn entity(self) -> &'static str {
         match self {
             Self::Service => "Service",
+            Self::Storage => "Storage",
+            Self::Config => "Config",
+            Self::Command => "Command",
             Self::Probe => "Probe",
             Self::Run => "Run",
         }
@@ -196,7 +208,11 @@ impl ResourceName {
     pub fn check_of(&self) -> Option<Self> {
         match self.kind {
             ResourceKind::Service => Some(Self { kind: ResourceKind::Probe, name: format!("service.{}", self.name) }),
-            ResourceKind::Probe | ResourceKind::Run => None,
+            ResourceKind::Storage
+            | ResourceKind::Config
+            | ResourceKind::Command
+            | ResourceKind::Probe
+            | ResourceKind::Run => None,
         }
     }
 

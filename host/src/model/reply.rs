@@ -81,6 +81,98 @@ impl ServiceStatus {
     }
 }
 
+/// How full storage is, seen once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageUsage {
+    /// Size of the file system, in bytes.
+    pub bytes_total: u64,
+    /// What is free there for others than root, in bytes.
+    pub bytes_free: u64,
+    /// How many files and folders it can hold; 0 where the file system does not say.
+    pub inodes_total: u64,
+    /// How many more it can hold.
+    pub inodes_free: u64,
+    /// Whether as much is free as the operator wants.
+    pub enough: bool,
+    /// Set in a plan: not seen, but assumed after a simulated effect.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub assumed: bool,
+}
+
+/// What making room came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reclaimed {
+    /// Bytes that the steps took away; what became free can differ, because others write meanwhile.
+    pub bytes: u64,
+    /// Files that the steps took away.
+    pub files: u64,
+    /// The steps that were taken, in order, in the operator's words.
+    pub steps: Vec<String>,
+    /// How full it is now.
+    pub usage: StorageUsage,
+}
+
+/// How a configuration stands beside its baseline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConfigState {
+    /// Content, owner and mode are those of the baseline.
+    Matches,
+    /// Something differs.
+    Differs,
+    /// There is no file.
+    Missing,
+    /// There is something that is no regular file: a link, a folder.
+    Replaced,
+}
+
+impl ConfigState {
+    /// The word in records and on the screen.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Matches => "matches",
+            Self::Differs => "differs",
+            Self::Missing => "missing",
+            Self::Replaced => "replaced",
+        }
+    }
+}
+
+/// A configuration, seen once. It never says what stands in the file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    /// How it stands.
+    pub state: ConfigState,
+    /// What differs, of `content`, `owner` and `mode`.
+    pub differs: Vec<String>,
+    /// Set in a plan: not seen, but assumed after a simulated effect.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub assumed: bool,
+}
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandResult {
+    /// How its process ended.
+    pub exit: ExitStatus,
+    /// Whether the operator calls that a success.
+    pub success: bool,
+    /// The end of what it wrote, both streams together, as text. For the guest only: see [`Reply::for_the_trail`].
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub output: String,
+    /// On the trail, in place of the output: its digest, keyed with the host's key.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub output_digest: Option<Digest>,
+    /// How much it wrote, in bytes.
+    pub output_bytes: u64,
+    /// How long it ran, in milliseconds.
+    pub millis: u64,
+    /// Set in a plan: not run.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub assumed: bool,
+}
+
 /// What one look at something says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -128,6 +220,14 @@ pub struct Reading {
 pub enum Reply {
     /// The status of a service.
     Service(ServiceStatus),
+    /// How full storage is.
+    Storage(StorageUsage),
+    /// What making room came to.
+    Reclaimed(Reclaimed),
+    /// How a configuration stands.
+    Config(ConfigStatus),
+    /// How a command ended.
+    Command(CommandResult),
     /// A reading of a probe.
     Probe(Reading),
     /// Nothing to say but that it was done.
@@ -160,7 +260,31 @@ pub enum Outcome {
     },
 }
 
+impl Reply {
+    /// The reply as a record holds it: what a command wrote can be anything, so only its keyed digest stands there.
+    #[must_use]
+    pub fn for_the_trail(&self, digest: impl FnOnce(&[u8]) -> Digest) -> Self {
+        match self {
+            Self::Command(result) if !result.output.is_empty() => Self::Command(CommandResult {
+                output: String::new(),
+                output_digest: Some(digest(result.output.as_bytes())),
+                ..result.clone()
+            }),
+            other => other.clone(),
+        }
+    }
+}
+
 impl Outcome {
+    /// The outcome as a record holds it; see [`Reply::for_the_trail`].
+    #[must_use]
+    pub fn for_the_trail(&self, digest: impl FnOnce(&[u8]) -> Digest) -> Self {
+        match self {
+            Self::Done { reply } => Self::Done { reply: reply.for_the_trail(digest) },
+            other => other.clone(),
+        }
+    }
+
     /// What the guest is told.
     ///
     /// # Errors

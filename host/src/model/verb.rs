@@ -53,6 +53,12 @@ impl fmt::Display for EffectClass {
 pub enum Interface {
     /// `guardian:playbook/service`.
     Service,
+    /// `guardian:playbook/storage`.
+    Storage,
+    /// `guardian:playbook/config`.
+    Config,
+    /// `guardian:playbook/command`.
+    Command,
     /// `guardian:playbook/probe`.
     Probe,
     /// `guardian:playbook/log`.
@@ -63,13 +69,17 @@ pub enum Interface {
 
 impl Interface {
     /// Every interface, in the order of the documentation.
-    pub const ALL: [Self; 4] = [Self::Service, Self::Probe, Self::Log, Self::Clock];
+    pub const ALL: [Self; 7] =
+        [Self::Service, Self::Storage, Self::Config, Self::Command, Self::Probe, Self::Log, Self::Clock];
 
     /// The word in WIT, in manifests and in policies.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
             Self::Service => "service",
+            Self::Storage => "storage",
+            Self::Config => "config",
+            Self::Command => "command",
             Self::Probe => "probe",
             Self::Log => "log",
             Self::Clock => "clock",
@@ -87,6 +97,9 @@ impl Interface {
     pub const fn in_words(self) -> &'static str {
         match self {
             Self::Service => "look at, start, stop, restart and reload services that the policy names",
+            Self::Storage => "look at storage, and reclaim or purge space there by the steps that you declared",
+            Self::Config => "compare configuration files with your baseline, and restore them to it",
+            Self::Command => "run commands that you wrote down, as they stand",
             Self::Probe => "look at resources through probes that the policy names",
             Self::Log => "write lines into its own run's log",
             Self::Clock => "read the time and wait",
@@ -123,6 +136,28 @@ pub enum ServiceVerb {
     ResetFailed,
 }
 
+/// What can be asked of storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StorageVerb {
+    /// How full it is.
+    Usage,
+    /// Make room by steps that can be put back.
+    Reclaim,
+    /// Make room by removing for good.
+    Purge,
+}
+
+/// What can be asked of configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConfigVerb {
+    /// Whether it is as the baseline says.
+    Check,
+    /// Make it so.
+    Restore,
+}
+
 /// How much a line of a guest's log matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -142,6 +177,12 @@ pub enum LogLevel {
 pub enum Verb {
     /// A function of `service`.
     Service(ServiceVerb),
+    /// A function of `storage`.
+    Storage(StorageVerb),
+    /// A function of `config`.
+    Config(ConfigVerb),
+    /// `command.run`.
+    CommandRun,
     /// `probe.run`.
     ProbeRun,
     /// `log.write`.
@@ -163,13 +204,19 @@ pub struct ActionGroup {
 
 impl Verb {
     /// Every verb, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::Service(ServiceVerb::Status),
         Self::Service(ServiceVerb::Start),
         Self::Service(ServiceVerb::Stop),
         Self::Service(ServiceVerb::Restart),
         Self::Service(ServiceVerb::Reload),
         Self::Service(ServiceVerb::ResetFailed),
+        Self::Storage(StorageVerb::Usage),
+        Self::Storage(StorageVerb::Reclaim),
+        Self::Storage(StorageVerb::Purge),
+        Self::Config(ConfigVerb::Check),
+        Self::Config(ConfigVerb::Restore),
+        Self::CommandRun,
         Self::ProbeRun,
         Self::LogWrite,
         Self::ClockNow,
@@ -177,13 +224,16 @@ impl Verb {
     ];
 
     /// Every group that a verb can be in.
-    pub const GROUPS: [ActionGroup; 10] = [
+    pub const GROUPS: [ActionGroup; 13] = [
         ActionGroup { name: "read", what: "everything that changes nothing" },
         ActionGroup { name: "transient", what: "every effect that leaves nothing to put back" },
         ActionGroup { name: "reversible", what: "every effect that the host can put back" },
         ActionGroup { name: "irreversible", what: "every effect that nothing can put back" },
         ActionGroup { name: "service", what: "everything that can be asked of a service" },
         ActionGroup { name: "service.revive", what: "what brings a dead service back: start, restart, reset-failed" },
+        ActionGroup { name: "storage", what: "everything that can be asked of storage" },
+        ActionGroup { name: "config", what: "everything that can be asked of configuration" },
+        ActionGroup { name: "command", what: "every command that the operator wrote down" },
         ActionGroup { name: "probe", what: "every probe" },
         ActionGroup { name: "log", what: "the run's own log" },
         ActionGroup { name: "clock", what: "the host's clock" },
@@ -200,6 +250,12 @@ impl Verb {
             Self::Service(ServiceVerb::Restart) => "service.restart",
             Self::Service(ServiceVerb::Reload) => "service.reload",
             Self::Service(ServiceVerb::ResetFailed) => "service.reset-failed",
+            Self::Storage(StorageVerb::Usage) => "storage.usage",
+            Self::Storage(StorageVerb::Reclaim) => "storage.reclaim",
+            Self::Storage(StorageVerb::Purge) => "storage.purge",
+            Self::Config(ConfigVerb::Check) => "config.check",
+            Self::Config(ConfigVerb::Restore) => "config.restore",
+            Self::CommandRun => "command.run",
             Self::ProbeRun => "probe.run",
             Self::LogWrite => "log.write",
             Self::ClockNow => "clock.now",
@@ -218,6 +274,9 @@ impl Verb {
     pub const fn interface(self) -> Interface {
         match self {
             Self::Service(_) => Interface::Service,
+            Self::Storage(_) => Interface::Storage,
+            Self::Config(_) => Interface::Config,
+            Self::CommandRun => Interface::Command,
             Self::ProbeRun => Interface::Probe,
             Self::LogWrite => Interface::Log,
             Self::ClockNow | Self::ClockSleep => Interface::Clock,
@@ -234,11 +293,17 @@ impl Verb {
     #[must_use]
     pub const fn class(self) -> EffectClass {
         match self {
-            Self::Service(ServiceVerb::Start | ServiceVerb::Stop) => EffectClass::Reversible,
+            Self::Service(ServiceVerb::Start | ServiceVerb::Stop)
+            | Self::Storage(StorageVerb::Reclaim)
+            | Self::Config(ConfigVerb::Restore) => EffectClass::Reversible,
+            // What a command does is not known to the host, so it counts as the worst.
+            Self::Storage(StorageVerb::Purge) | Self::CommandRun => EffectClass::Irreversible,
             Self::Service(ServiceVerb::Restart | ServiceVerb::Reload | ServiceVerb::ResetFailed) => {
                 EffectClass::Transient
             }
             Self::Service(ServiceVerb::Status)
+            | Self::Storage(StorageVerb::Usage)
+            | Self::Config(ConfigVerb::Check)
             | Self::ProbeRun
             | Self::LogWrite
             | Self::ClockNow
@@ -251,6 +316,9 @@ impl Verb {
     pub const fn resource_kind(self) -> ResourceKind {
         match self {
             Self::Service(_) => ResourceKind::Service,
+            Self::Storage(_) => ResourceKind::Storage,
+            Self::Config(_) => ResourceKind::Config,
+            Self::CommandRun => ResourceKind::Command,
             Self::ProbeRun => ResourceKind::Probe,
             Self::LogWrite | Self::ClockNow | Self::ClockSleep => ResourceKind::Run,
         }
@@ -265,7 +333,7 @@ impl Verb {
                 groups.push("service.revive")
             }
             Self::LogWrite | Self::ClockNow | Self::ClockSleep => groups.push("basics"),
-            Self::Service(_) | Self::ProbeRun => {}
+            Self::Service(_) | Self::Storage(_) | Self::Config(_) | Self::CommandRun | Self::ProbeRun => {}
         }
         groups
     }

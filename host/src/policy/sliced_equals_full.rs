@@ -9,6 +9,8 @@ use super::slice::sets;
 use super::{Facts, PolicySet, ResourceFact, Source, Used, World};
 
 const PLAYBOOKS: [&str; 4] = ["acme/fix", "acme/look", "other/fix", "other/look"];
+/// Of the other kinds; only the first is in the world.
+const OTHERS: [&str; 3] = ["shop", "none", "nothing"];
 const PROBES: [&str; 3] = ["service.web", "service.db", "login"];
 const SERVICES: [&str; 3] = ["web", "db", "cache"];
 
@@ -25,6 +27,9 @@ fn world() -> World {
         fact("service.db", &["back", "all"], true, "service.db"),
         fact("probe.service.db", &["back"], true, "service.db"),
         fact("service.cache", &["back"], false, "service.cache"),
+        fact("storage.shop", &["front", "all"], false, "service.web"),
+        fact("config.shop", &["back", "all"], true, "service.db"),
+        fact("command.shop", &["all"], false, "command.shop"),
         fact("probe.login", &["front"], false, "service.web"),
     ])
     .unwrap()
@@ -104,7 +109,7 @@ proptest! {
     #[test]
     fn sliced_equals_full(
         policies in prop::collection::vec(policy(), 1..12),
-        asks in prop::collection::vec((0..4_usize, 0..3_usize, 0..10_usize, 0..6_u64, 1..10_u8, any::<bool>()), 4),
+        asks in prop::collection::vec((0..4_usize, 0..3_usize, 0..Verb::ALL.len(), 0..6_u64, 1..10_u8, any::<bool>()), 4),
     ) {
         let world = &*WORLD;
         let set = set(world, &policies);
@@ -116,6 +121,7 @@ proptest! {
                 ResourceKind::Run => ResourceName::this_run(),
                 ResourceKind::Service => ResourceName::new(ResourceKind::Service, SERVICES[resource]).unwrap(),
                 ResourceKind::Probe => ResourceName::new(ResourceKind::Probe, PROBES[resource]).unwrap(),
+                kind => ResourceName::new(kind, OTHERS[resource]).unwrap(),
             };
             let facts = Facts {
                 now: Timestamp::from_millis(1_000),

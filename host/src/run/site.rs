@@ -10,11 +10,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::audit::{AuditOptions, Body, OpenIntent, Trail, TrailLock};
-use crate::capability::{ClockHand, ProbeHand, RealHands, ServiceHand, ServiceTools};
+use crate::capability::{RealHands, ServiceTools};
 use crate::durable::Folder;
 use crate::gate::{KeyedDigest, Ledger, UndoJournal};
 use crate::inventory::{Configuration, Home};
-use crate::model::{Actor, Clock, Digest, ResourceKind};
+use crate::model::{Actor, Clock, Digest};
 use crate::policy::{PolicySet, ResourceFact};
 use crate::registry::{Cached, Compiled, CompiledCache, Compiler, HostKey, MacChecked, Store};
 use crate::sandbox::{Engine, Program};
@@ -142,10 +142,7 @@ impl Site {
             bus: self.configuration.systemd.bus.clone(),
             keeper: self.program.clone(),
         };
-        let inventory = &self.configuration.inventory;
-        let services = Arc::new(ServiceHand::new(inventory, &tools)?);
-        let probes = Arc::new(ProbeHand::new(inventory, Arc::clone(&services)));
-        Ok(RealHands::new(services, probes, Arc::new(ClockHand::new(Arc::clone(&self.clock)))))
+        Ok(RealHands::on(&self.configuration.inventory, &tools, Arc::clone(&self.clock))?)
     }
 
     /// Digests that nobody without the host's key can guess the content from.
@@ -250,19 +247,11 @@ pub fn audit_options(home: &Home, configuration: &Configuration) -> AuditOptions
 /// The inventory as policies see it.
 fn facts(configuration: &Configuration) -> Vec<ResourceFact> {
     let inventory = &configuration.inventory;
-    let facts = inventory.names().into_iter().map(|name| {
-        let target = inventory.target_of(&name);
-        let owner = inventory.service(&target).ok();
-        let probe = match name.kind() {
-            ResourceKind::Probe => name.name().parse().ok().and_then(|name| inventory.probes.get(&name)),
-            ResourceKind::Service | ResourceKind::Run => None,
-        };
-        let groups = match (probe, owner) {
-            (Some(probe), _) => probe.groups.clone(),
-            (None, Some(service)) => service.groups.clone(),
-            (None, None) => std::collections::BTreeSet::new(),
-        };
-        ResourceFact { groups, protected: owner.is_some_and(|service| service.protected), target, name }
-    });
-    facts.collect()
+    let fact = |name| ResourceFact {
+        groups: inventory.groups_of(&name),
+        protected: inventory.protected(&name),
+        target: inventory.target_of(&name),
+        name,
+    };
+    inventory.names().into_iter().map(fact).collect()
 }

@@ -5,9 +5,12 @@
 //! that does not fit its action is the host's own mistake, and ends the run instead of telling a guest something untrue.
 
 mod clock;
+mod command;
+mod config;
 mod log;
 mod probe;
 mod service;
+mod storage;
 
 use wasmtime::component::{HasSelf, Linker};
 
@@ -31,6 +34,9 @@ pub(super) use contract::{PlaybookPre, guardian::playbook::types::Incident as Wi
 pub(super) fn link(interface: Interface, linker: &mut Linker<HostSide>) -> wasmtime::Result<()> {
     match interface {
         Interface::Service => wit::service::add_to_linker::<_, HasSelf<_>>(linker, |host| host),
+        Interface::Storage => wit::storage::add_to_linker::<_, HasSelf<_>>(linker, |host| host),
+        Interface::Config => wit::config::add_to_linker::<_, HasSelf<_>>(linker, |host| host),
+        Interface::Command => wit::command::add_to_linker::<_, HasSelf<_>>(linker, |host| host),
         Interface::Probe => wit::probe::add_to_linker::<_, HasSelf<_>>(linker, |host| host),
         Interface::Log => wit::log::add_to_linker::<_, HasSelf<_>>(linker, |host| host),
         Interface::Clock => wit::clock::add_to_linker::<_, HasSelf<_>>(linker, |host| host),

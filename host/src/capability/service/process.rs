@@ -23,7 +23,7 @@ use super::super::keeper::{TAKEN, output};
 use super::Supervisor;
 use crate::durable::Folder;
 use crate::inventory::CommandLine;
-use crate::model::{Clock as _, ExitStatus, Name, ServiceState, ServiceStatus, SystemClock, escape};
+use crate::model::{Clock as _, ExitStatus, Name, ServiceState, ServiceStatus, ServiceVerb, SystemClock, escape};
 
 /// How often the record is read while a keeper comes up: the read costs 20 us, a keeper needs about 5 ms.
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
@@ -298,6 +298,16 @@ impl Supervisor for KeptProcess {
         }
         Record::forget(&self.folder)?;
         Ok(true)
+    }
+
+    fn by_hand(&self, verb: ServiceVerb, name: &Name) -> Option<String> {
+        match verb {
+            ServiceVerb::Start => Some(format!("guardian service start {name}")),
+            ServiceVerb::Stop => Some(format!("guardian service stop {name}")),
+            ServiceVerb::Restart => Some(format!("guardian service stop {name} && guardian service start {name}")),
+            // Only the keeper knows the process by more than its number.
+            ServiceVerb::Status | ServiceVerb::Reload | ServiceVerb::ResetFailed => None,
+        }
     }
 
     fn last_output(&self, bytes: u64) -> Vec<u8> {

@@ -26,7 +26,7 @@ use super::super::error::HandError;
 use super::super::keeper::record::StopReason;
 use super::Supervisor;
 use crate::durable::Folder;
-use crate::model::{Clock as _, Name, ServiceStatus, SystemClock, escape};
+use crate::model::{Clock as _, Name, ServiceStatus, ServiceVerb, SystemClock, escape};
 
 pub(super) struct SystemdUnit {
     name: Name,
@@ -219,6 +219,18 @@ impl Supervisor for SystemdUnit {
         });
         done.map_err(|error| self.explain(error, "reset-failed", sent.load(Ordering::SeqCst)))?;
         Ok(true)
+    }
+
+    fn by_hand(&self, verb: ServiceVerb, _name: &Name) -> Option<String> {
+        let verb = match verb {
+            ServiceVerb::Status => "status",
+            ServiceVerb::Start => "start",
+            ServiceVerb::Stop => "stop",
+            ServiceVerb::Restart => "restart",
+            ServiceVerb::Reload => "reload",
+            ServiceVerb::ResetFailed => "reset-failed",
+        };
+        Some(format!("systemctl {verb} {}", self.unit))
     }
 
     fn last_output(&self, _bytes: u64) -> Vec<u8> {

@@ -45,6 +45,7 @@ fn inventory(command: CommandLine) -> Inventory {
         check: None,
         heal: Vec::new(),
         healed: Healed { successes: 1, grace: Duration::ZERO, deadline: Duration::from_secs(1) },
+        unhealed: crate::inventory::AfterFailure::Leave,
         attempts: Attempts { attempts: 1, per: Duration::from_secs(1), cooldown: Duration::ZERO },
     };
     Inventory { services: [(web(), service)].into(), ..Inventory::default() }

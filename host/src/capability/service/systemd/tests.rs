@@ -52,6 +52,7 @@ fn inventory() -> Inventory {
         check: None,
         heal: Vec::new(),
         healed: Healed { successes: 1, grace: Duration::ZERO, deadline: Duration::from_secs(1) },
+        unhealed: crate::inventory::AfterFailure::Leave,
         attempts: Attempts { attempts: 1, per: Duration::from_secs(1), cooldown: Duration::ZERO },
     };
     let mut services: std::collections::BTreeMap<Name, Service> =

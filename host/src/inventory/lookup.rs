@@ -1,0 +1,155 @@
+//! Looking a resource up: whether it is there, what it belongs to, and what the operator said of it.
+
+use std::collections::BTreeSet;
+
+use crate::model::{Name, ResourceKind, ResourceName, nearest};
+
+use super::InventoryError;
+use super::resource::{AfterFailure, Inventory};
+
+impl Inventory {
+    /// Every resource of the operator's that a playbook can name, in order. The run itself is not among them: it is nobody's.
+    #[must_use]
+    pub fn names(&self) -> Vec<ResourceName> {
+        let services = self.services.iter().map(|(name, service)| (ResourceName::service(name), service));
+        let mut names = Vec::new();
+        for (name, service) in services {
+            names.extend(service.check.is_some().then(|| name.check_of()).flatten());
+            names.push(name);
+        }
+        let mut all = |kind, of_kind: &mut dyn Iterator<Item = &Name>| {
+            names.extend(of_kind.filter_map(|name| ResourceName::new(kind, name.as_str()).ok()));
+        };
+        all(ResourceKind::Storage, &mut self.storages.keys());
+        all(ResourceKind::Config, &mut self.configs.keys());
+        all(ResourceKind::Command, &mut self.commands.keys());
+        all(ResourceKind::Probe, &mut self.probes.keys());
+        names
+    }
+
+    /// Whether it is there.
+    #[must_use]
+    pub fn has(&self, resource: &ResourceName) -> bool {
+        let plain = |name: &str| name.parse::<Name>().ok();
+        match resource.kind() {
+            ResourceKind::Service => plain(resource.name()).is_some_and(|name| self.services.contains_key(&name)),
+            ResourceKind::Storage => plain(resource.name()).is_some_and(|name| self.storages.contains_key(&name)),
+            ResourceKind::Config => plain(resource.name()).is_some_and(|name| self.configs.contains_key(&name)),
+            ResourceKind::Command => plain(resource.name()).is_some_and(|name| self.commands.contains_key(&name)),
+            ResourceKind::Probe => self.check(resource).is_some(),
+            ResourceKind::Run => *resource == ResourceName::this_run(),
+        }
+    }
+
+    /// How to look at a probe, or at the check of a service.
+    #[must_use]
+    pub fn check(&self, probe: &ResourceName) -> Option<&super::Check> {
+        match probe.name().strip_prefix("service.") {
+            Some(service) => self.services.get(&service.parse::<Name>().ok()?)?.check.as_ref(),
+            None => self.probes.get(&probe.name().parse::<Name>().ok()?).map(|probe| &probe.check),
+        }
+    }
+
+    /// What the operator said a resource belongs to (`of`).
+    #[must_use]
+    pub fn of(&self, resource: &ResourceName) -> Option<&ResourceName> {
+        let name: Name = resource.name().parse().ok()?;
+        match resource.kind() {
+            ResourceKind::Storage => self.storages.get(&name)?.of.as_ref(),
+            ResourceKind::Config => self.configs.get(&name)?.of.as_ref(),
+            ResourceKind::Command => self.commands.get(&name)?.of.as_ref(),
+            ResourceKind::Probe => self.probes.get(&name)?.of.as_ref(),
+            ResourceKind::Service | ResourceKind::Run => None,
+        }
+    }
+
+    /// What a resource belongs to: itself, or what its `of` names, or for a check its service.
+    #[must_use]
+    pub fn target_of(&self, resource: &ResourceName) -> ResourceName {
+        let checked = match (resource.kind(), resource.name().strip_prefix("service.")) {
+            (ResourceKind::Probe, Some(service)) => ResourceName::new(ResourceKind::Service, service).ok(),
+            _ => None,
+        };
+        checked.or_else(|| self.of(resource).cloned()).unwrap_or_else(|| resource.clone())
+    }
+
+    /// The groups of a resource; a check has those of its service.
+    #[must_use]
+    pub fn groups_of(&self, resource: &ResourceName) -> BTreeSet<Name> {
+        let plain: Option<Name> = resource.name().parse().ok();
+        let groups = plain.as_ref().and_then(|name| match resource.kind() {
+            ResourceKind::Service => self.services.get(name).map(|service| &service.groups),
+            ResourceKind::Storage => self.storages.get(name).map(|storage| &storage.groups),
+            ResourceKind::Config => self.configs.get(name).map(|config| &config.groups),
+            ResourceKind::Command => self.commands.get(name).map(|command| &command.groups),
+            ResourceKind::Probe => self.probes.get(name).map(|probe| &probe.groups),
+            ResourceKind::Run => None,
+        });
+        let checked = || self.service(&self.target_of(resource)).ok().map(|service| &service.groups);
+        groups.or_else(checked).cloned().unwrap_or_default()
+    }
+
+    /// Whether the operator marked a resource, or what it belongs to, as protected.
+    #[must_use]
+    pub fn protected(&self, resource: &ResourceName) -> bool {
+        let own = |resource: &ResourceName| {
+            let Ok(name) = resource.name().parse::<Name>() else { return false };
+            match resource.kind() {
+                ResourceKind::Service => self.services.get(&name).is_some_and(|service| service.protected),
+                ResourceKind::Storage => self.storages.get(&name).is_some_and(|storage| storage.protected),
+                ResourceKind::Config => self.configs.get(&name).is_some_and(|config| config.protected),
+                ResourceKind::Command => self.commands.get(&name).is_some_and(|command| command.protected),
+                ResourceKind::Probe | ResourceKind::Run => false,
+            }
+        };
+        own(resource) || own(&self.target_of(resource))
+    }
+
+    /// When a resource counts as healed; none if it has no terms of its own.
+    #[must_use]
+    pub fn healed(&self, resource: &ResourceName) -> Option<&super::Healed> {
+        let name: Name = resource.name().parse().ok()?;
+        match resource.kind() {
+            ResourceKind::Service => Some(&self.services.get(&name)?.healed),
+            ResourceKind::Storage => Some(&self.storages.get(&name)?.healed),
+            ResourceKind::Config => Some(&self.configs.get(&name)?.healed),
+            ResourceKind::Command | ResourceKind::Probe | ResourceKind::Run => None,
+        }
+    }
+
+    /// What becomes of effects on a resource when the target is not healed.
+    #[must_use]
+    pub fn unhealed(&self, resource: &ResourceName) -> AfterFailure {
+        let Ok(name) = resource.name().parse::<Name>() else { return AfterFailure::Leave };
+        let set = match resource.kind() {
+            ResourceKind::Service => self.services.get(&name).map(|service| service.unhealed),
+            ResourceKind::Storage => self.storages.get(&name).map(|storage| storage.unhealed),
+            ResourceKind::Config => self.configs.get(&name).map(|config| config.unhealed),
+            ResourceKind::Command | ResourceKind::Probe | ResourceKind::Run => None,
+        };
+        set.unwrap_or(AfterFailure::Leave)
+    }
+
+    /// The service of that resource name.
+    ///
+    /// # Errors
+    /// When there is none; the message has the nearest name.
+    pub fn service(&self, resource: &ResourceName) -> Result<&super::Service, InventoryError> {
+        let found = match resource.kind() {
+            ResourceKind::Service => resource.name().parse::<Name>().ok().and_then(|name| self.services.get(&name)),
+            _ => None,
+        };
+        found.ok_or_else(|| self.unknown(&resource.to_string()))
+    }
+
+    /// The error for a name that is not in the inventory, with the nearest that is.
+    #[must_use]
+    pub fn unknown(&self, given: &str) -> InventoryError {
+        let names: Vec<String> = self.names().iter().map(ToString::to_string).collect();
+        let hint = nearest(given, names.iter().map(String::as_str)).map_or_else(
+            || "; `guardian status` lists what is there".to_owned(),
+            |name| format!("; did you mean `{name}`?"),
+        );
+        InventoryError::Unknown { name: crate::model::escape(given), hint }
+    }
+}
