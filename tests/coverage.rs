@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use guardian::audit::{Body, MemoryLog, State, Trail};
 use guardian::capability::{Hands, RealHands, ServiceTools, SimulatedHands};
-use guardian::gate::{Approvals, Gate, Halt, Ledger, Parts, Passage, UndoJournal};
+use guardian::gate::{Approvals, EvidenceFolder, Gate, Halt, Leases, Ledger, Parts, Pass, Passage, UndoJournal};
 use guardian::inventory::{Configuration, Inventory};
 use guardian::model::{
     Action, Clock, Digest, ErrorCode, Incident, IncidentSource, Limits, LogLevel, ManualClock, Outcome, ResourceName,
     RunId, ServiceVerb, Timestamp, Verb,
 };
+use guardian::orders::Orders;
 use guardian::policy::{PolicySet, ResourceFact, Source, World};
 
 const INVENTORY: &str = "[service.web]\ncommand = ['/bin/sleep', '1000']\ncheck = { supervisor = true }\n\
@@ -65,11 +66,17 @@ fn bench(permits: &str) -> Bench {
     let tools =
         ServiceTools { folder: folder.path().join("keeper"), bus: String::new(), keeper: guardian_tests::program() };
     let real = RealHands::on(&inventory, &tools, Arc::clone(&clock)).expect("hands");
+    let leases = Arc::new(Leases::default());
     let parts = Parts {
         policy,
         trail: Arc::clone(&trail),
         hands: Arc::new(Hands::simulated(SimulatedHands::new(real, BTreeSet::new()))),
         ledger: Arc::new(Ledger::default()),
+        leases: Arc::clone(&leases),
+        orders: Arc::new(Orders::none()),
+        inventory: Arc::new(inventory),
+        evidence: Arc::new(EvidenceFolder::nowhere()),
+        interrupted: Arc::default(),
         undo: Arc::new(UndoJournal::of_a_plan(Arc::new(Digest::of))),
         clock,
         limits: Limits::default(),
@@ -86,7 +93,15 @@ fn bench(permits: &str) -> Bench {
         bindings: Default::default(),
     };
     let run = RunId::new(Timestamp::from_millis(1_800_000_000_000), 1);
-    let gate = Gate::new(parts, run, "acme/healer".parse().expect("a playbook"), incident, Box::new(|_| ()));
+    let pass = Pass {
+        leases: Arc::new(leases.of(run.clone(), std::time::Duration::from_secs(60))),
+        run,
+        playbook: "acme/healer".parse().expect("a playbook"),
+        incident,
+        approved: None,
+        glass: None,
+    };
+    let gate = Gate::new(parts, pass, Box::new(|_| ()));
     Bench { gate, log, trail, _folder: folder }
 }
 

@@ -72,6 +72,7 @@ fn facts() -> Facts {
         windows: BTreeSet::new(),
         approvals: BTreeSet::new(),
         labels: Default::default(),
+        glass: None,
     }
 }
 

@@ -28,7 +28,7 @@ fn sources(below: &str) -> Vec<(String, String)> {
     found
 }
 
-const FLOORS: [(&str, u8); 16] = [
+const FLOORS: [(&str, u8); 17] = [
     ("model", 0),
     ("durable", 0),
     ("trust", 1),
@@ -36,6 +36,7 @@ const FLOORS: [(&str, u8); 16] = [
     ("policy", 1),
     ("audit", 1),
     ("inventory", 1),
+    ("orders", 1),
     ("capability", 2),
     ("sandbox", 3),
     ("gate", 3),

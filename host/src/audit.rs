@@ -15,6 +15,7 @@
 
 mod checkpoint;
 mod commit;
+mod effects;
 mod error;
 mod frame;
 mod intent;
@@ -39,13 +40,16 @@ mod verify;
 mod watch;
 
 pub use checkpoint::{Checkpoint, PublicKey};
+pub use effects::{Effect, Fate};
 pub use error::AuditError;
 pub use intent::{Intent, IntentDraft, ReadTicket};
 pub use lock::Lock as TrailLock;
 pub use options::AuditOptions;
-pub use projection::{HighWater, OpenIntent, REMEMBERED_RUNS, RunSummary, State, Used};
+pub use projection::{HighWater, OpenIntent, REMEMBERED_RUNS, RunSummary, State, Used, Waiting};
 pub use reader::{Filter, Reader, Shown};
-pub use record::{Body, LARGEST_RECORD, RECORD_VERSION, Record, RefusingRoom, StoreChange, SuccessorKind, TrustChange};
+pub use record::{
+    Body, Found, LARGEST_RECORD, RECORD_VERSION, Record, RefusingRoom, StoreChange, SuccessorKind, TrustChange,
+};
 pub use storage::MemoryLog;
 pub use succession::Succession;
 pub use trail::{Trail, TrailStatus};

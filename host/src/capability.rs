@@ -16,6 +16,7 @@ mod command;
 mod config;
 mod deadline;
 mod error;
+mod evidence;
 mod keeper;
 mod log;
 mod login;
@@ -31,6 +32,7 @@ pub use command::CommandHand;
 pub use config::{ConfigHand, ConfigUndo};
 pub use deadline::Deadline;
 pub use error::HandError;
+pub use evidence::Evidence;
 pub use keeper::keeper_main;
 pub use login::login_uid;
 pub use probe::ProbeHand;
@@ -118,6 +120,8 @@ pub(crate) trait Hand: Send + Sync {
     fn put_back(&self, action: &Action, undo: &UndoMaterial, deadline: Deadline) -> Outcome;
     /// What a person would type to do the same.
     fn by_hand(&self, action: &Action) -> Option<String>;
+    /// How a target looks before anything is done to it.
+    fn evidence(&self, target: &ResourceName, deadline: Deadline) -> Evidence;
 }
 
 /// The front door of this room.
@@ -178,6 +182,12 @@ impl Hands {
             return different().into_outcome();
         }
         self.hand.put_back(intent.action(), undo, deadline)
+    }
+
+    /// How a target looks before anything is done to it. What cannot be seen by the deadline is missing.
+    #[must_use]
+    pub fn evidence(&self, target: &ResourceName, deadline: Deadline) -> Evidence {
+        self.hand.evidence(target, deadline)
     }
 
     /// What a person would type to do the same by hand, if the operator's configuration says enough for that.

@@ -4,6 +4,7 @@
 //! with the code of [`Exit`]. Whatever was written by a guest, a manifest or a service is escaped before it is printed.
 //! Mistakes are one line on standard error: what, where, how to mend it.
 
+mod approve;
 mod arguments;
 mod audit;
 #[allow(clippy::disallowed_methods, reason = "building a playbook runs cargo, with the author's rights")]
@@ -15,6 +16,7 @@ mod exit;
 mod failure;
 mod init;
 mod key;
+mod order;
 mod plan;
 mod playbook;
 mod policy;
@@ -24,6 +26,7 @@ mod service;
 mod status;
 mod story;
 mod trust;
+mod undo;
 mod usage;
 
 use std::io::Write as _;
@@ -85,6 +88,14 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
         Command::Init => init::init(&context)?,
         Command::Run(given) => run::run(&context, &given)?,
         Command::Plan(given) => plan::plan(&context, &given)?,
+        Command::Undo { run, wait } => undo::undo(&context, &run, wait.as_deref())?,
+        Command::Approve(given) => approve::approve(&context, &given)?,
+        Command::Reject(given) => approve::reject(&context, &given)?,
+        Command::BreakGlass(given) => approve::break_glass(&context, &given)?,
+        Command::Pause(given) => order::pause(&context, &given)?,
+        Command::Unpause { resource, reason } => order::unpause(&context, &resource, &reason)?,
+        Command::Freeze { time, reason } => order::freeze(&context, &time, &reason)?,
+        Command::Unfreeze { reason } => order::unfreeze(&context, &reason)?,
         Command::Demo(given) => demo::demo(&context, &given)?,
         Command::Status => status::status(&context)?,
         Command::Service(command) => service::execute(&context, command)?,

@@ -153,6 +153,19 @@ impl Folder {
         Ok(names)
     }
 
+    /// The size of its files together, in bytes; folders below it are not looked into.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn size(&self) -> Result<u64, DurableError> {
+        let mut size = 0;
+        for name in self.names()? {
+            let path = self.path.join(&name);
+            size += self.dir.symlink_metadata(&name).map_err(io("look at", path))?.len();
+        }
+        Ok(size)
+    }
+
     /// Reads a whole file of at most `limit` bytes.
     ///
     /// # Errors
@@ -221,6 +234,18 @@ impl Folder {
         let mut file = self.dir.open_with(name, &options).map_err(io("make", &path))?;
         file.write_all(bytes).and_then(|()| file.sync_all()).map_err(io("write", &path))?;
         sync_dir(&self.dir).map_err(io("sync", &self.path))
+    }
+
+    /// Makes a file (0600) without waiting for the disk: for what may be lost with the power.
+    ///
+    /// # Errors
+    /// When it is there already, or cannot be written.
+    pub fn write_unsynced(&self, name: &str, bytes: &[u8]) -> Result<(), DurableError> {
+        let path = self.path.join(name);
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let mut file = self.dir.open_with(name, &options).map_err(io("make", &path))?;
+        file.write_all(bytes).map_err(io("write", &path))
     }
 
     /// Removes a file, durably. One that is not there is no error.

@@ -12,29 +12,43 @@
 //! What it does not do: retry anything (INVARIANT 9), judge a playbook as a whole (that is admission), or believe the
 //! guest about anything but what it asks for.
 
+mod approved;
+mod evidence;
+mod heed;
+mod lease;
 mod ledger;
 mod transcript;
 mod undo;
+mod unwind;
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+pub use self::approved::{Approved, Approver, PlannedEffect, Scope};
+pub use self::evidence::EvidenceFolder;
+pub use self::lease::{Leases, RunLeases};
 pub use self::ledger::Ledger;
 pub use self::transcript::{Call, Passage, Transcript};
 pub use self::undo::{KeyedDigest, UndoJournal};
+pub use self::unwind::PutBack;
 
 use self::ledger::Reservation;
 use crate::audit::{AuditError, Body, IntentDraft, Trail};
 use crate::capability::{Deadline, Hands};
+use crate::inventory::Inventory;
 use crate::model::{
-    Action, Clock, Denial, DenialCode, ErrorCode, GuestError, Incident, Limits, Outcome, PlaybookId, Reply,
-    ResourceName, RunId, escape_to,
+    Action, Clock, Denial, DenialCode, ErrorCode, GuestError, Incident, Limits, Name, Order, Outcome, PlaybookId,
+    Reply, ResourceName, RunId, escape_to,
 };
+use crate::orders::{Orders, Standing, Stopped};
 use crate::policy::{Decision, Facts, Permit, PolicySet, Question, Used};
 
 /// How much of a guest's text a transcript shows.
 const SHOWN: usize = 120;
+/// How long a target is looked at before the first effect: a supervisor and a check answer in far less.
+const LOOK_FIRST: Duration = Duration::from_secs(2);
 
 /// What a policy gate that asks for people means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,14 +70,41 @@ pub struct Parts {
     pub hands: Arc<Hands>,
     /// What calls under way have reserved.
     pub ledger: Arc<Ledger>,
+    /// Which run acts on which target.
+    pub leases: Arc<Leases>,
+    /// What people ordered.
+    pub orders: Arc<Orders>,
+    /// What belongs to what.
+    pub inventory: Arc<Inventory>,
     /// Where undo material is kept.
     pub undo: Arc<UndoJournal>,
+    /// Where evidence is kept.
+    pub evidence: Arc<EvidenceFolder>,
+    /// Set when the process is asked to end: no call begins after that.
+    pub interrupted: Arc<AtomicBool>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// The deadline of a call.
     pub limits: Limits,
     /// Whether people are asked.
     pub approvals: Approvals,
+}
+
+/// Whose gate it is.
+#[derive(Debug)]
+pub struct Pass {
+    /// The run.
+    pub run: RunId,
+    /// Its playbook, from the verified signature.
+    pub playbook: PlaybookId,
+    /// What it is for.
+    pub incident: Incident,
+    /// Where it keeps the targets it takes, until the run is over.
+    pub leases: Arc<RunLeases>,
+    /// What people approved, if they were asked: the run is held to it.
+    pub approved: Option<Approved>,
+    /// Who broke the glass for it.
+    pub glass: Option<Name>,
 }
 
 /// The gate of one run.
@@ -75,6 +116,10 @@ pub struct Gate {
     labels: Arc<BTreeSet<String>>,
     deadline: Deadline,
     step: u32,
+    leases: Arc<RunLeases>,
+    approved: Option<Approved>,
+    glass: Option<Name>,
+    seen_target: bool,
     transcript: Arc<Mutex<Transcript>>,
     watcher: Box<dyn FnMut(&Call) + Send>,
 }
@@ -88,6 +133,14 @@ pub enum Halt {
     Stop(String),
 }
 
+/// Why a permitted effect is held back.
+enum Held {
+    /// By a person, or by the plan.
+    Back(DenialCode),
+    /// By another run.
+    Busy(RunId),
+}
+
 /// How a call ended, before the transcript and the guest are told.
 struct Ended {
     approval: Option<String>,
@@ -97,18 +150,35 @@ struct Ended {
     answer: Result<Reply, Halt>,
 }
 
+impl Ended {
+    /// Without anything but a passage; the guest is told that the host's own fault stopped it.
+    fn of(passage: Passage) -> Self {
+        let answer = Err(Halt::Stop("the host ended the run".to_owned()));
+        Self { approval: None, record: None, undo: None, passage, answer }
+    }
+}
+
 impl Gate {
-    /// The gate of `run`, for `playbook` and `incident`, until `deadline`. Each call is shown to `watcher` once it ended.
-    pub fn new(
-        parts: Parts,
-        run: RunId,
-        playbook: PlaybookId,
-        incident: Incident,
-        watcher: Box<dyn FnMut(&Call) + Send>,
-    ) -> Self {
+    /// The gate of a run, until the run's time is over. Each call is shown to `watcher` once it ended.
+    pub fn new(parts: Parts, pass: Pass, watcher: Box<dyn FnMut(&Call) + Send>) -> Self {
+        let Pass { run, playbook, incident, leases, approved, glass } = pass;
         let labels = Arc::new(incident.labels.iter().map(|(key, value)| format!("{key}={value}")).collect());
         let deadline = Deadline::after(parts.limits.run_time());
-        Self { parts, run, playbook, incident, labels, deadline, step: 0, transcript: Arc::default(), watcher }
+        Self {
+            parts,
+            run,
+            playbook,
+            incident,
+            labels,
+            deadline,
+            step: 0,
+            leases,
+            approved,
+            glass,
+            seen_target: false,
+            transcript: Arc::default(),
+            watcher,
+        }
     }
 
     /// What the gate has seen, also after the gate itself is gone.
@@ -129,7 +199,9 @@ impl Gate {
         let arguments =
             action.arguments().into_iter().map(|(key, value)| format!("{key}={}", escape_to(&value, SHOWN)));
         let arguments = arguments.collect::<Vec<_>>().join(" ");
+        let by_hand = verb.class().is_effect().then(|| self.parts.hands.by_hand(&action)).flatten();
         let ended = self.pass(action);
+        let refused = matches!(ended.passage, Passage::Denied { .. } | Passage::Failed { .. });
         let call = Call {
             step,
             action: verb.id(),
@@ -139,6 +211,7 @@ impl Gate {
             approval: ended.approval,
             record: ended.record,
             undo: ended.undo,
+            by_hand: by_hand.filter(|_| refused),
             passage: ended.passage,
             micros: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
@@ -151,31 +224,120 @@ impl Gate {
         write(&mut self.transcript.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn pass(&self, action: Action) -> Ended {
+    fn pass(&mut self, action: Action) -> Ended {
+        if self.parts.interrupted.load(Ordering::Relaxed) {
+            let answer = Err(Halt::Stop("guardian was asked to end".to_owned()));
+            let message = "guardian was asked to end; nothing was done".to_owned();
+            return Ended { answer, ..Ended::of(Passage::NotRecorded { message }) };
+        }
+        let standing = match self.parts.heed(&self.run) {
+            Ok(standing) => standing,
+            Err(error) => return self.not_recorded(&error),
+        };
+        if standing.withdrawn(&self.playbook.publisher, self.parts.clock.now()).is_some() {
+            return self.deny(&action, DenialCode::Revoked, Vec::new());
+        }
         let Ok(resource) = action.resource() else {
             return self.deny(&action, DenialCode::NoPermit, Vec::new());
         };
         // INVARIANT 2: nothing is spent, prepared or written before this answer.
         let (decision, reservation) = self.decide(&action, &resource, &BTreeSet::new());
         let Decision::NeedsApproval { approvers, quorum, policies } = decision else {
-            return self.decided(&action, decision, reservation);
+            return self.decided(&action, decision, reservation, &standing);
         };
         let who = format!("{quorum} of {}", approvers.iter().cloned().collect::<Vec<_>>().join(", "));
-        if self.parts.approvals == Approvals::Required {
-            self.note(|transcript| transcript.approval = Some(who));
-            return self.deny(&action, DenialCode::NeedsApproval, policies);
-        }
-        let (decision, reservation) = self.decide(&action, &resource, &approvers);
-        Ended { approval: Some(who), ..self.decided(&action, decision, reservation) }
+        let (approval, roles) = match (self.parts.approvals, &self.approved) {
+            (Approvals::Assumed, _) => {
+                self.note(|transcript| transcript.gates.extend(policies));
+                (Some(who), approvers)
+            }
+            // Each gate that is closed is opened by enough people of its own, or none is.
+            (Approvals::Required, Some(approved)) if self.opens(approved, &policies) => (None, approved.roles()),
+            (Approvals::Required, _) => {
+                self.note(|transcript| transcript.approval = Some(who));
+                return self.deny(&action, DenialCode::NeedsApproval, policies);
+            }
+        };
+        let (decision, reservation) = self.decide(&action, &resource, &roles);
+        Ended { approval, ..self.decided(&action, decision, reservation, &standing) }
     }
 
-    fn decided(&self, action: &Action, decision: Decision, reservation: Option<Reservation>) -> Ended {
+    fn opens(&self, approved: &Approved, gates: &[String]) -> bool {
+        let opened = |id: &String| self.parts.policy.gate(id).is_some_and(|gate| approved.opens(&gate));
+        !gates.is_empty() && gates.iter().all(opened)
+    }
+
+    fn decided(
+        &mut self,
+        action: &Action,
+        decision: Decision,
+        reservation: Option<Reservation>,
+        standing: &Standing,
+    ) -> Ended {
         match decision {
-            Decision::Permitted(permit) if action.verb().class().is_effect() => self.effect(permit, reservation),
+            Decision::Permitted(permit) if action.verb().class().is_effect() => match self.may_act(&permit, standing) {
+                Ok(target) => self.effect(permit, reservation, &target),
+                Err(Held::Back(code)) => self.deny(action, code, Vec::new()),
+                Err(Held::Busy(run)) => {
+                    let message = format!("run {run} is at work on it");
+                    let policies = permit.policies().to_vec();
+                    self.not_prepared(&permit, GuestError::new(ErrorCode::Busy, message), policies, Instant::now())
+                }
+            },
             Decision::Permitted(permit) => self.read(permit),
             Decision::Denied(refusal) => self.deny(action, refusal.code, refusal.policies),
             Decision::NeedsApproval { policies, .. } => self.deny(action, DenialCode::NeedsApproval, policies),
         }
+    }
+
+    /// What may still hold a permitted effect back: a person's order, the plan that people approved, another run. Gives the
+    /// target that the resource belongs to.
+    fn may_act(&mut self, permit: &Permit, standing: &Standing) -> Result<ResourceName, Held> {
+        let resource = permit.resource();
+        let target = self.parts.inventory.target_of(resource);
+        // INVARIANT 11: asked after the policy, so that a playbook without a permit learns nothing of what people do.
+        match standing.stops(resource, &target, self.parts.clock.now()) {
+            None => {}
+            Some(Stopped::By(given)) if matches!(given.what, Order::Pause { .. }) => {
+                return Err(Held::Back(DenialCode::Paused));
+            }
+            Some(Stopped::By(_) | Stopped::Doubt(_)) => return Err(Held::Back(DenialCode::Frozen)),
+        }
+        if self.approved.as_mut().is_some_and(|approved| !approved.covers(permit.action())) {
+            self.note(|transcript| transcript.departed = true);
+            return Err(Held::Back(DenialCode::DepartsFromPlan));
+        }
+        if self.parts.approvals == Approvals::Required {
+            self.leases.take(&target).map_err(Held::Busy)?;
+            self.look_first();
+        }
+        Ok(target)
+    }
+
+    /// Keeps how the target looks, once, before the first effect. Nothing of it stops the heal.
+    fn look_first(&mut self) {
+        if std::mem::replace(&mut self.seen_target, true) {
+            return;
+        }
+        let target = self.parts.inventory.target_of(&self.incident.target);
+        let seen = self.parts.hands.evidence(&target, Deadline::after(LOOK_FIRST.min(self.deadline.remaining())));
+        match self.parts.evidence.keep(&self.run, &seen) {
+            Ok(Some(bytes)) => {
+                let body = Body::Evidence {
+                    resource: target,
+                    reference: self.run.to_string(),
+                    digest: self.parts.undo.digest(&bytes),
+                    bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+                };
+                // The intent that follows is what must not be lost.
+                if let Err(error) = self.parts.trail.append(Some(&self.run), None, body) {
+                    tracing::warn!("that evidence was kept is not on the trail: {error}");
+                }
+            }
+            Ok(None) => {}
+            Err(error) => tracing::warn!("no evidence was kept: {error}"),
+        }
+        self.note(|transcript| transcript.evidence = Some(seen));
     }
 
     fn decide(
@@ -202,6 +364,7 @@ impl Gate {
                 windows: BTreeSet::new(),
                 approvals: approvals.clone(),
                 labels: Arc::clone(&self.labels),
+                glass: self.glass.clone(),
             };
             let question = Question { playbook: &self.playbook, action, resource, facts: &facts };
             let decision = self.parts.policy.decide(&question);
@@ -316,7 +479,7 @@ impl Gate {
         self.finish(record, outcome, policies, None, begun)
     }
 
-    fn effect(&self, permit: Permit, reservation: Option<Reservation>) -> Ended {
+    fn effect(&self, permit: Permit, reservation: Option<Reservation>, target: &ResourceName) -> Ended {
         let begun = Instant::now();
         let policies = permit.policies().to_vec();
         let prepared = match self.parts.hands.prepare(&permit, self.call_deadline()) {
@@ -342,8 +505,25 @@ impl Gate {
         // From here on the durable intent itself is counted.
         drop(reservation);
         let record = intent.seq();
-        let outcome = self.parts.hands.perform(permit, prepared, intent, self.call_deadline());
+        let planned = PlannedEffect::of(permit.action());
+        self.note(|transcript| transcript.effects.push(planned));
+        let outcome = match self.still_ours(target) {
+            Ok(()) => self.parts.hands.perform(permit, prepared, intent, self.call_deadline()),
+            Err(error) => Outcome::Failed { error },
+        };
+        // A hand that comes back after its lease was over acted beside another run.
+        let outcome = match self.still_ours(target) {
+            Err(error) if !matches!(outcome, Outcome::Failed { .. }) => Outcome::Indeterminate { error },
+            _ => outcome,
+        };
         self.finish(record, outcome, policies, place, begun)
+    }
+
+    fn still_ours(&self, target: &ResourceName) -> Result<(), GuestError> {
+        if self.parts.approvals == Approvals::Assumed || self.leases.holds(target) {
+            return Ok(());
+        }
+        Err(GuestError::new(ErrorCode::Busy, format!("the time of this run was over and another one took {target}")))
     }
 
     /// The earlier of the call's own deadline and the run's.
@@ -354,7 +534,7 @@ impl Gate {
     fn keep(&self, material: &crate::capability::UndoMaterial) -> Result<crate::model::UndoReference, GuestError> {
         let bytes = serde_json::to_vec(material).unwrap_or_default();
         self.parts.undo.keep(&self.run, self.step, material.kind(), &bytes).map_err(|error| {
-            tracing::error!("undo material was not kept, so nothing was done: {error}");
+            tracing::error!("what would put this back cannot be kept, so nothing was done: {error}");
             GuestError::new(ErrorCode::Unavailable, "what would put this back cannot be kept; nothing was done")
         })
     }
@@ -380,7 +560,8 @@ impl Gate {
             let message = error.message.clone();
             self.note(|transcript| transcript.lost_track = Some(message));
         }
-        if let Err(error) = self.parts.trail.finish(record, outcome.clone(), micros) {
+        let recorded = outcome.for_the_trail(|bytes| self.parts.undo.digest(bytes));
+        if let Err(error) = self.parts.trail.finish(record, recorded, micros) {
             return self.outcome_lost(record, undo, &error);
         }
         let answer = outcome.into_reply();

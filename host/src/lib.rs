@@ -15,6 +15,7 @@ pub mod durable;
 pub mod gate;
 pub mod inventory;
 pub mod model;
+pub mod orders;
 pub mod policy;
 #[allow(clippy::disallowed_methods, reason = "it starts the compiling process and locks the store")]
 pub mod registry;

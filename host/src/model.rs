@@ -18,6 +18,7 @@ mod limits;
 mod manifest;
 mod name;
 mod nearest;
+mod order;
 mod reply;
 mod run;
 mod verb;
@@ -33,6 +34,7 @@ pub use limits::{LimitHit, LimitName, Limits};
 pub use manifest::{InvalidManifest, Manifest, Parameter, ParameterType};
 pub use name::{InvalidName, Name, PlaybookId, ResourceKind, ResourceName, RunId};
 pub use nearest::nearest;
+pub use order::{Given, Order};
 pub use reply::{
     CommandResult, ConfigState, ConfigStatus, ExitStatus, Outcome, Reading, Reclaimed, Reply, Report, ServiceState,
     ServiceStatus, StorageUsage, UndoReference, Verdict,

@@ -33,7 +33,7 @@ mod slice;
 mod sliced_equals_full;
 mod world;
 
-pub use decide::{Decision, Permit, Question, Refusal};
+pub use decide::{Decision, GateTerms, Permit, Question, Refusal};
 pub use defaults::{DEFAULT_BASICS, DEFAULT_HARD};
 pub use explain::{Condition, Explanation, NearMiss, PolicyNote, Ruling};
 pub use facts::{Facts, Used};

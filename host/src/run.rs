@@ -6,23 +6,34 @@
 //! is called: stopping what is slowly coming up would make an outage worse.
 //!
 //! The same line with simulated hands and a trail in memory is a plan. What this room does not do: decide when to run
-//! (a person or a monitor does), or unwind what a run did.
+//! (a person or a monitor does), or believe a playbook about what has to be put back.
 
 mod accept;
 mod admit;
+mod approval;
 mod check;
+mod course;
 mod error;
 mod execute;
 mod plan;
+mod recover;
 mod report;
 mod request;
+mod resume;
 mod site;
+mod undo;
+mod unwind;
 
 pub use accept::{Accepted, accept, roll_back, verify};
 pub use admit::{Admitted, admit};
+pub use approval::{Answers, Approvals, Asked, LONGEST_GLASS, People, plan_digest};
 pub use error::RunError;
 pub use execute::{Watcher, execute};
 pub use plan::plan;
+pub use recover::Recovered;
 pub use report::RunReport;
 pub use request::Request;
-pub use site::{Site, actor, audit_options};
+pub use resume::resume;
+pub use site::{Kept, Site, actor, audit_options};
+pub use undo::{UndoReport, undo};
+pub use unwind::{UndoStep, Undone, Wanted};

@@ -26,6 +26,7 @@ mod statement;
 mod store;
 mod verified;
 mod verify;
+mod word;
 
 pub use embed::{embed_manifest, read_manifest};
 pub use error::TrustError;
@@ -36,3 +37,4 @@ pub use statement::Validity;
 pub use store::{Publisher, TrustStore};
 pub use verified::{Signer, Standing, VerifiedPlaybook};
 pub use verify::{Seen, Terms, verify};
+pub use word::{SSH_NAMESPACE, Word, read_ssh_key, read_word, with_ssh_signature};

@@ -10,7 +10,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow, ensure};
 use guardian::audit::{IntentDraft, Trail};
 use guardian::capability::Hands;
-use guardian::gate::{Gate, Parts};
+use guardian::gate::Parts;
 use guardian::model::{Action, Clock as _, EffectClass, Outcome, PlaybookId, Reply, RunId, ServiceVerb, SystemClock};
 
 use crate::floor::Floor;
@@ -120,7 +120,7 @@ fn effects(parts: &Parts, playbook: &PlaybookId) -> Result<f64> {
         let service = format!("u{caller}");
         let id = RunId::new(SystemClock::default().now(), u32::try_from(caller)?);
         let incident = reading::incident(&service)?;
-        let mut gate = Gate::new(parts.clone(), id, playbook.clone(), incident, Box::new(|_| ()));
+        let mut gate = reading::gate(parts, id, playbook.clone(), incident);
         for _ in 0..EACH {
             let action = Action::Service { verb: ServiceVerb::ResetFailed, name: service.clone() };
             let _status = gate.call(action).map_err(|halt| anyhow!("{halt:?}"))?;

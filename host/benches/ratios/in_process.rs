@@ -89,7 +89,7 @@ fn one(stage: &Stage, program: &Program, start: &Start) -> Result<()> {
 /// The same as the program does it, but for starting a process.
 fn through_the_front_door(stage: &Stage, request: &Request) -> Result<()> {
     let hands = Arc::new(Hands::simulated(SimulatedHands::new(stage.site.hands()?, [].into())));
-    let report = execute(&stage.site, Arc::clone(&stage.trail), hands, request, Box::new(|_| ()))?;
+    let report = execute(&stage.site, Arc::clone(&stage.trail), hands, request, None, Box::new(|_| ()))?;
     ensure!(report.said.is_some(), "the guest did not end: {:?}", report.reason);
     Ok(())
 }

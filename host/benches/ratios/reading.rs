@@ -9,7 +9,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow};
 use guardian::audit::Trail;
 use guardian::capability::{Hands, SimulatedHands};
-use guardian::gate::{Gate, Parts};
+use guardian::gate::{Gate, Parts, Pass};
 use guardian::model::{
     Action, Clock as _, Incident, IncidentSource, PlaybookId, RunId, ServiceVerb, SystemClock, Timestamp,
 };
@@ -87,7 +87,7 @@ impl Stage {
     /// The gate of one run.
     pub(crate) fn gate(&self) -> Gate {
         let id = RunId::new(SystemClock::default().now(), 7);
-        Gate::new(self.parts.clone(), id, self.playbook.clone(), self.incident.clone(), Box::new(|_| ()))
+        gate(&self.parts, id, self.playbook.clone(), self.incident.clone())
     }
 
     /// The median of one run's calls, in microseconds.
@@ -117,6 +117,7 @@ impl Stage {
                 windows: ["office".to_owned()].into(),
                 approvals: ["sre".to_owned()].into(),
                 labels: Arc::new(LABELS.map(|(key, value)| format!("{key}={value}")).into()),
+                glass: None,
             };
             let question = Question { playbook: &self.playbook, action: &action, resource: &resource, facts: &facts };
             let begun = std::time::Instant::now();
@@ -137,16 +138,14 @@ impl Stage {
 
 /// What a run gives its gate, with these hands.
 pub(crate) fn parts(site: &Site, trail: &Arc<Trail>, hands: Arc<Hands>) -> Result<Parts> {
-    Ok(Parts {
-        policy: Arc::clone(&site.policy),
-        trail: Arc::clone(trail),
-        hands,
-        ledger: Arc::clone(&site.ledger),
-        undo: Arc::new(site.undo_journal()?),
-        clock: Arc::clone(&site.clock),
-        limits: site.configuration.limits.clone(),
-        approvals: guardian::gate::Approvals::Required,
-    })
+    Ok(site.parts(Arc::clone(trail), hands, site.kept()?, guardian::gate::Approvals::Required))
+}
+
+/// The gate of one run, as a run makes it.
+pub(crate) fn gate(parts: &Parts, run: RunId, playbook: PlaybookId, incident: Incident) -> Gate {
+    let leases = Arc::new(parts.leases.of(run.clone(), std::time::Duration::from_secs(3_600)));
+    let pass = Pass { run, playbook, incident, leases, approved: None, glass: None };
+    Gate::new(parts.clone(), pass, Box::new(|_| ()))
 }
 
 /// An incident about one service.

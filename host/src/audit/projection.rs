@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::record::{Body, Record, StoreChange};
-use crate::model::{Digest, Name, Outcome, PlaybookId, ResourceName, RunId, RunState, Timestamp};
+use super::effects::{Effect, Effects, Fate};
+use super::record::{Body, Found, Record, StoreChange};
+use crate::model::{Digest, Given, Name, Order, Outcome, PlaybookId, ResourceName, RunId, RunState, Timestamp};
 
 /// How many runs are remembered: what `guardian status` shows, with room for a busy day.
 pub const REMEMBERED_RUNS: usize = 256;
@@ -65,6 +66,9 @@ pub struct OpenIntent {
     pub boot: String,
     /// Whether a recovery has put it on the trail as being in doubt.
     pub listed: bool,
+    /// The intent whose effect this one puts back.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub undoes: Option<u64>,
 }
 
 /// One run, in a line.
@@ -86,6 +90,17 @@ pub struct RunSummary {
     pub started: Timestamp,
     /// How long it took, in milliseconds; 0 until its end.
     pub millis: u64,
+    /// Whether the record of its end is on the trail.
+    pub ended: bool,
+}
+
+/// A plan that waits for people.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The digest of what it would do.
+    pub plan: Digest,
+    /// Until when people may approve.
+    pub until: Timestamp,
 }
 
 /// Seconds and how many effects fell into each, oldest first.
@@ -101,6 +116,11 @@ pub struct State {
     /// By playbook: the day (since 1970) and the bytes written on it.
     bytes: BTreeMap<PlaybookId, (u64, u64)>,
     open: BTreeMap<u64, OpenIntent>,
+    effects: Effects,
+    /// Orders as they were last given; those that have ended leave with the next one.
+    orders: Vec<Given>,
+    /// Plans that wait for people.
+    waiting: BTreeMap<RunId, Waiting>,
     runs: VecDeque<RunSummary>,
     policy: Option<Digest>,
     incident_runs: u64,
@@ -161,6 +181,35 @@ impl State {
         &self.runs
     }
 
+    /// What a run did that is neither committed nor put back, in order.
+    #[must_use]
+    pub fn effects(&self, run: &RunId) -> &[Effect] {
+        self.effects.of(run)
+    }
+
+    /// The runs that [`State::effects`] knows something of.
+    pub fn runs_with_effects(&self) -> impl Iterator<Item = &RunId> {
+        self.effects.runs()
+    }
+
+    /// A run, if it is remembered.
+    #[must_use]
+    pub fn run(&self, id: &RunId) -> Option<&RunSummary> {
+        self.runs.iter().rev().find(|run| run.id == *id)
+    }
+
+    /// An order as it was last recorded.
+    #[must_use]
+    pub fn order(&self, order: &Order) -> Option<&Given> {
+        self.orders.iter().find(|given| given.what == *order)
+    }
+
+    /// The plans that wait for people.
+    #[must_use]
+    pub const fn waiting(&self) -> &BTreeMap<RunId, Waiting> {
+        &self.waiting
+    }
+
     /// The policy set that was loaded last.
     #[must_use]
     pub const fn policy(&self) -> Option<Digest> {
@@ -207,43 +256,100 @@ impl State {
                 if let Some(run) = self.runs.iter_mut().rev().find(of) {
                     run.state = *state;
                     run.millis = *millis;
+                    run.ended = state.is_end();
+                }
+                if let Some(run) = &record.run {
+                    self.waiting.remove(run);
+                }
+                match &record.run {
+                    Some(run) if *state == RunState::Healed => self.effects.commit(run),
+                    Some(run) if state.is_end() => self.effects.leave(run),
+                    _ => {}
                 }
             }
-            Body::Intent { action, playbook, .. } => {
+            Body::Intent { action, playbook, class, undo, undoes, .. } => {
                 let (verb, resource) = (action.verb().id(), action.resource_as_given());
-                self.count(playbook, verb, &resource, record.t);
-                let open = OpenIntent {
-                    run: record.run.clone(),
-                    step: record.step,
+                // Quotas are about what playbooks do; putting it back is the host's.
+                if undoes.is_none() {
+                    self.count(playbook, verb, &resource, record.t);
+                }
+                let effect = |step| Effect {
+                    record: record.seq,
+                    step,
+                    action: action.clone(),
                     playbook: playbook.clone(),
-                    verb: verb.to_owned(),
-                    resource,
+                    class: *class,
+                    undo: undo.clone(),
                     t: record.t,
-                    boot: record.boot.clone(),
-                    listed: false,
+                    fate: Fate::Open,
                 };
-                self.open.insert(record.seq, open);
+                self.effects.begun(record, effect, *undoes);
+                self.open(record, playbook, verb, &resource, (false, *undoes));
             }
-            Body::InDoubt { playbook, verb, resource, .. } => {
-                let open = OpenIntent {
-                    run: record.run.clone(),
-                    step: record.step,
-                    playbook: playbook.clone(),
-                    verb: verb.clone(),
-                    resource: resource.clone(),
-                    t: record.t,
-                    boot: record.boot.clone(),
-                    listed: true,
-                };
-                self.open.insert(record.seq, open);
+            Body::InDoubt { playbook, verb, resource, .. } => self.open(record, playbook, verb, resource, (true, None)),
+            // INVARIANT 9: what may or may not have happened stays open until a hand or a person says what became of it.
+            Body::Outcome { of, outcome, .. } => {
+                self.effects.ended(record.run.as_ref(), *of, outcome);
+                if !matches!(outcome, Outcome::Indeterminate { .. }) {
+                    self.open.remove(of);
+                }
             }
-            // INVARIANT 9: what may or may not have happened stays open until a person says what they found.
-            Body::Outcome { outcome: Outcome::Indeterminate { .. }, .. } => {}
-            Body::Outcome { of, .. } | Body::Settled { of, .. } => {
+            Body::Reconciled { of, found } => {
+                self.effects.found(record.run.as_ref(), *of, *found);
+                if *found != Found::Unknown {
+                    self.open.remove(of);
+                }
+            }
+            Body::Order(given) => {
+                self.orders.retain(|earlier| earlier.what != given.what && earlier.holds(record.t));
+                self.orders.push(given.clone());
+            }
+            Body::Waiting { plan, until, .. } => {
+                if let Some(run) = &record.run {
+                    self.waiting.insert(run.clone(), Waiting { plan: *plan, until: *until });
+                    self.set_state(run, RunState::AwaitingApproval);
+                }
+            }
+            Body::Approved { .. } => {
+                if let Some(run) = &record.run {
+                    self.waiting.remove(run);
+                    self.set_state(run, RunState::Executing);
+                }
+            }
+            Body::Settled { of, .. } => {
+                self.effects.settled(*of);
                 self.open.remove(of);
             }
             _ => {}
         }
+    }
+
+    fn set_state(&mut self, run: &RunId, state: RunState) {
+        if let Some(run) = self.runs.iter_mut().rev().find(|known| known.id == *run) {
+            run.state = state;
+        }
+    }
+
+    fn open(
+        &mut self,
+        record: &Record,
+        playbook: &PlaybookId,
+        verb: &str,
+        resource: &str,
+        (listed, undoes): (bool, Option<u64>),
+    ) {
+        let open = OpenIntent {
+            run: record.run.clone(),
+            step: record.step,
+            playbook: playbook.clone(),
+            verb: verb.to_owned(),
+            resource: resource.to_owned(),
+            t: record.t,
+            boot: record.boot.clone(),
+            listed,
+            undoes,
+        };
+        self.open.insert(record.seq, open);
     }
 
     /// The clock had been ahead: what was counted in a future that will not come counts as of now, and ages from here.
@@ -298,9 +404,13 @@ impl State {
             state: RunState::Executing,
             started: record.t,
             millis: 0,
+            ended: false,
         });
         while self.runs.len() > REMEMBERED_RUNS {
-            self.runs.pop_front();
+            if let Some(forgotten) = self.runs.pop_front() {
+                self.effects.commit(&forgotten.id);
+                self.waiting.remove(&forgotten.id);
+            }
         }
     }
 

@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use super::error::AuditError;
 use crate::model::{
-    Action, Actor, DenialCode, Digest, EffectClass, Incident, LimitHit, Name, Outcome, PlaybookId, Reading, Report,
-    ResourceName, RunId, RunState, Timestamp, UndoReference,
+    Action, Actor, DenialCode, Digest, EffectClass, Given, Incident, LimitHit, Name, Outcome, PlaybookId, Reading,
+    Report, ResourceName, RunId, RunState, Timestamp, UndoReference,
 };
 
 /// The largest record in bytes: entry bundles of tlog-tiles have a 16-bit length.
@@ -96,6 +96,18 @@ pub enum SuccessorKind {
     Fork,
 }
 
+/// What a hand said about an effect that nobody saw end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Found {
+    /// It happened.
+    Done,
+    /// It did not happen, and will not any more.
+    NotDone,
+    /// The hand cannot tell.
+    Unknown,
+}
+
 /// What happened. The tag is `type`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "kebab-case")]
@@ -160,6 +172,10 @@ pub enum Body {
     Read { action: Action, playbook: PlaybookId, policies: Vec<String> },
     /// How the intent or read of record `of` ended.
     Outcome { of: u64, outcome: Outcome, micros: u64 },
+    /// The hand was asked what became of the intent of record `of`, whose outcome was not known.
+    Reconciled { of: u64, found: Found },
+    /// What was kept about the target before the first effect of the run, outside the trail.
+    Evidence { resource: ResourceName, reference: String, digest: Digest, bytes: u64 },
     /// Policy said no, `count` times up to `until`.
     Denied {
         action: String,
@@ -216,6 +232,14 @@ pub enum Body {
     InDoubt { of: u64, playbook: PlaybookId, verb: String, resource: String },
     /// A person acted on a resource by hand, through Guardian: `result` is `done` or why not.
     Person { action: String, resource: ResourceName, result: String },
+    /// A person ordered something that holds for a while, or lifted it.
+    Order(Given),
+    /// A plan waits for people: what it would do, by its digest, and whom the gates ask.
+    Waiting { plan: Digest, effects: u64, gates: Vec<String>, until: Timestamp },
+    /// Enough people approved, and the run goes on: who, and how closely it must follow its plan.
+    Approved { plan: Digest, people: Vec<Name>, exact: bool },
+    /// A named person broke the glass: until then a run that asks for it is permitted whatever no hard rule forbids.
+    BreakGlass { person: Name, reason: String, until: Timestamp },
     /// A person looked and said what became of the intent of record `of`, whose outcome was not known.
     Settled { of: u64, reason: String },
     /// A type that this version does not know, as it stands.
@@ -225,7 +249,7 @@ pub enum Body {
 
 impl Body {
     /// Every word that [`Body::kind`] of this version answers.
-    pub const KINDS: [&'static str; 19] = [
+    pub const KINDS: [&'static str; 25] = [
         "boot",
         "recovery",
         "trust",
@@ -236,6 +260,8 @@ impl Body {
         "intent",
         "read",
         "outcome",
+        "reconciled",
+        "evidence",
         "denied",
         "check",
         "run-end",
@@ -244,6 +270,10 @@ impl Body {
         "high-water",
         "in-doubt",
         "person",
+        "order",
+        "waiting",
+        "approved",
+        "break-glass",
         "settled",
     ];
 
@@ -261,6 +291,8 @@ impl Body {
             Self::Intent { .. } => "intent",
             Self::Read { .. } => "read",
             Self::Outcome { .. } => "outcome",
+            Self::Reconciled { .. } => "reconciled",
+            Self::Evidence { .. } => "evidence",
             Self::Denied { .. } => "denied",
             Self::Check { .. } => "check",
             Self::RunEnd { .. } => "run-end",
@@ -269,6 +301,10 @@ impl Body {
             Self::HighWater { .. } => "high-water",
             Self::InDoubt { .. } => "in-doubt",
             Self::Person { .. } => "person",
+            Self::Order(_) => "order",
+            Self::Waiting { .. } => "waiting",
+            Self::Approved { .. } => "approved",
+            Self::BreakGlass { .. } => "break-glass",
             Self::Settled { .. } => "settled",
             Self::Other { kind, .. } => kind,
         }

@@ -26,7 +26,8 @@ pub(super) const SNAPSHOT: &str = "projection.json";
 /// The most that is read: the quota counts of a machine with thousands of resources fit.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
-const FORMAT: u32 = 1;
+/// 2: with the effects of runs that are not committed.
+const FORMAT: u32 = 2;
 
 #[derive(Serialize, Deserialize)]
 struct Code {

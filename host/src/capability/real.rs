@@ -7,6 +7,7 @@ use super::command::CommandHand;
 use super::config::ConfigHand;
 use super::deadline::Deadline;
 use super::error::HandError;
+use super::evidence::Evidence;
 use super::probe::{ProbeHand, verdict_of};
 use super::service::{ServiceHand, ServiceTools};
 use super::storage::StorageHand;
@@ -163,6 +164,20 @@ impl Hand for RealHands {
             Action::Config { verb, .. } => self.configs.by_hand(*verb, &name),
             Action::Command { .. } => self.commands.by_hand(&name),
             Action::Probe { .. } | Action::Log { .. } | Action::Now | Action::Sleep { .. } => None,
+        }
+    }
+
+    fn evidence(&self, target: &ResourceName, deadline: Deadline) -> Evidence {
+        let service = Some(target).filter(|target| target.kind() == ResourceKind::Service);
+        let name = service.and_then(|target| target.name().parse::<crate::model::Name>().ok());
+        Evidence {
+            check: self.check(target, deadline),
+            service: name.as_ref().and_then(|name| self.services.status(name, deadline).ok()),
+            lines: name.as_ref().map(|name| self.services.last_lines(name)).unwrap_or_default(),
+            sockets: Vec::new(),
+            storage: Vec::new(),
+            configs: Vec::new(),
+            target: target.clone(),
         }
     }
 }

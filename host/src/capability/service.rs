@@ -272,12 +272,15 @@ impl ServiceHand {
         self.act(verb, name, StopReason::Person, deadline)
     }
 
-    /// The end of what the service wrote, at most `bytes`, for the post-mortem. Written by the service: escape it.
-    ///
-    /// # Errors
-    /// When the service is not known.
-    pub fn last_output(&self, name: &Name, bytes: u64) -> Result<Vec<u8>, HandError> {
-        Ok(self.supervisor(name)?.last_output(bytes))
+    /// The last lines that the service wrote, for the post-mortem. Empty if it is not known, or its supervisor keeps its
+    /// output elsewhere. Written by the service: escape it.
+    pub(super) fn last_lines(&self, name: &Name) -> Vec<String> {
+        let Ok(supervisor) = self.supervisor(name) else { return Vec::new() };
+        let output = supervisor.last_output(LAST_OUTPUT);
+        let text = String::from_utf8_lossy(&output);
+        let mut lines: Vec<String> = text.lines().rev().take(LAST_LINES).map(ToOwned::to_owned).collect();
+        lines.reverse();
+        lines
     }
 
     fn act(
@@ -348,6 +351,9 @@ impl ServiceHand {
     }
 }
 
+/// What is read of a service's output for evidence, in bytes, and how many lines of it are kept: one screen.
+const LAST_OUTPUT: u64 = 16 * 1024;
+const LAST_LINES: usize = 50;
 /// How often a service is looked at that is being waited for: a look costs a millisecond, a person notices 100.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// What is kept for the last look when the deadline has passed during the act.

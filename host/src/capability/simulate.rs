@@ -13,6 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::deadline::Deadline;
 use super::error::HandError;
+use super::evidence::Evidence;
 use super::probe::verdict_of;
 use super::real::{RealHands, not_a_read};
 use super::service::PreparedService;
@@ -240,6 +241,10 @@ impl Hand for SimulatedHands {
 
     fn by_hand(&self, action: &Action) -> Option<String> {
         self.real.by_hand(action)
+    }
+
+    fn evidence(&self, target: &ResourceName, deadline: Deadline) -> Evidence {
+        self.real.evidence(target, deadline)
     }
 }
 

@@ -28,6 +28,45 @@ pub enum Command {
     Run(RunArguments),
     /// Run the same bytes with every effect simulated, and print what it would do, with verdicts.
     Plan(PlanArguments),
+    /// Put back what a run did, newest effect first.
+    Undo {
+        /// The run: r-1a205b640be7cacd.
+        run: String,
+        /// How long to wait for another writer of the trail: 10s.
+        #[arg(long, value_name = "TIME")]
+        wait: Option<String>,
+    },
+    /// Approve the plan of a run that waits, with your own key.
+    Approve(ApproveArguments),
+    /// Reject the plan of a run that waits, with your own key.
+    Reject(RejectArguments),
+    /// Break the glass: for a while, `run --break-glass` may do what no hard rule forbids. Loud, and on record.
+    BreakGlass(GlassArguments),
+    /// Let no playbook act on a resource for a while; takes hold within one call.
+    Pause(PauseArguments),
+    /// Lift a pause.
+    Unpause {
+        /// The resource: service.web.
+        resource: String,
+        /// Why; stands on the trail.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Let no playbook act on anything for a while; takes hold within one call.
+    Freeze {
+        /// For how long: 30m.
+        #[arg(long = "for", value_name = "TIME")]
+        time: String,
+        /// Why; stands on the trail.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Lift a freeze.
+    Unfreeze {
+        /// Why; stands on the trail.
+        #[arg(long)]
+        reason: String,
+    },
     /// Show the whole path once, in a temporary home: a service dies and is healed; hostile playbooks are stopped.
     Demo(DemoArguments),
     /// What is there, what it is doing, and whether anything needs a person.
@@ -97,13 +136,85 @@ pub struct IncidentArguments {
 
 /// `guardian run`.
 #[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["playbook", "resume"]))]
 pub struct RunArguments {
     /// What it is about.
     #[command(flatten)]
-    pub incident: IncidentArguments,
+    pub incident: Option<IncidentArguments>,
+    /// Go on with a run whose plan people have approved.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["playbook", "incident", "target", "severity", "labels"])]
+    pub resume: Option<String>,
+    /// Run under glass that somebody broke with `guardian break-glass`: permitted is what no hard rule forbids.
+    #[arg(long, conflicts_with = "resume")]
+    pub break_glass: bool,
     /// How long to wait for another writer of the trail: 10s.
     #[arg(long, value_name = "TIME")]
     pub wait: Option<String>,
+}
+
+/// `guardian approve`.
+#[derive(Args, Debug)]
+pub struct ApproveArguments {
+    /// The run that waits.
+    pub run: String,
+    /// Your private key file.
+    #[arg(long, value_name = "FILE", required_unless_present_any = ["print", "statement"])]
+    pub key: Option<PathBuf>,
+    /// Approve exactly this sequence, not this many of each.
+    #[arg(long)]
+    pub exact: bool,
+    /// For how long the approval counts.
+    #[arg(long = "for", value_name = "TIME", default_value = "1h")]
+    pub time: String,
+    /// Print the statement to sign with `ssh-keygen -Y sign -n guardian-approval`, and do nothing else.
+    #[arg(long, conflicts_with_all = ["key", "statement"])]
+    pub print: bool,
+    /// The statement that was printed, as a file.
+    #[arg(long, value_name = "FILE", requires = "ssh_signature", conflicts_with = "key")]
+    pub statement: Option<PathBuf>,
+    /// The signature that ssh-keygen made over it.
+    #[arg(long, value_name = "FILE", requires = "statement")]
+    pub ssh_signature: Option<PathBuf>,
+}
+
+/// `guardian reject`.
+#[derive(Args, Debug)]
+pub struct RejectArguments {
+    /// The run that waits.
+    pub run: String,
+    /// Your private key file.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Why; stands on the trail.
+    #[arg(long)]
+    pub reason: String,
+}
+
+/// `guardian break-glass`.
+#[derive(Args, Debug)]
+pub struct GlassArguments {
+    /// Why; stands on the trail.
+    #[arg(long)]
+    pub reason: String,
+    /// For how long, at most 1h: 15m.
+    #[arg(long = "for", value_name = "TIME", default_value = "15m")]
+    pub time: String,
+    /// Your private key file.
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+}
+
+/// `guardian pause`.
+#[derive(Args, Debug)]
+pub struct PauseArguments {
+    /// The resource: service.web.
+    pub resource: String,
+    /// For how long: 30m.
+    #[arg(long = "for", value_name = "TIME")]
+    pub time: String,
+    /// Why; stands on the trail.
+    #[arg(long)]
+    pub reason: String,
 }
 
 /// `guardian plan`.

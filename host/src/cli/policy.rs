@@ -100,6 +100,7 @@ fn explain(context: &Context, asked: &Asked) -> Result<Exit, Failure> {
         windows: BTreeSet::new(),
         approvals: BTreeSet::new(),
         labels: Default::default(),
+        glass: None,
     };
     let explanation = site.policy.explain(&playbook, verb, &resource, &facts);
     let (word, exit) = match &explanation.ruling {

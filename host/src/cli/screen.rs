@@ -52,6 +52,13 @@ impl Screen {
         Self { colour: false, json: false, silent: true }
     }
 
+    /// Bytes as they are, for another program to read.
+    pub(super) fn raw(&self, bytes: &[u8]) {
+        if let Err(error) = std::io::stdout().write_all(bytes) {
+            let _ = LOST.set(error.to_string());
+        }
+    }
+
     /// Whether the caller wants JSON.
     #[must_use]
     pub(super) const fn json(&self) -> bool {

@@ -1,8 +1,9 @@
 //! How a run reads on a terminal: one line per call, with its verdict, and the end.
 
 use crate::gate::{Call, Passage};
+use crate::inventory::Home;
 use crate::model::{EffectClass, RunState, escape_to};
-use crate::run::RunReport;
+use crate::run::{Recovered, RunReport, UndoStep, Undone};
 
 use super::Exit;
 use super::screen::{Screen, Tone};
@@ -52,6 +53,7 @@ fn joined(text: &str, policies: &[String]) -> String {
 
 /// The end of a run.
 pub(super) fn end(screen: &Screen, report: &RunReport) {
+    recovered(screen, &report.recovered);
     let tone = match report.state {
         RunState::Healed => Tone::Good,
         RunState::AwaitingApproval => Tone::Warn,
@@ -68,6 +70,7 @@ pub(super) fn end(screen: &Screen, report: &RunReport) {
             escape_to(&check.seen, SHOWN)
         ));
     }
+    undone(screen, &report.undone);
     for note in &report.notes {
         screen.say(&format!("  {} {note}", screen.paint(Tone::Warn, "note:")));
     }
@@ -75,15 +78,60 @@ pub(super) fn end(screen: &Screen, report: &RunReport) {
     screen.say(&format!("{}{reason}", screen.paint(tone, report.state.word())));
 }
 
+/// What became of the effects of a run that was unwound.
+pub(super) fn undone(screen: &Screen, steps: &[UndoStep]) {
+    for step in steps {
+        let (tone, verdict, rest) = match &step.undone {
+            Undone::PutBack { record } => (Tone::Good, "put back ", format!("record {record}")),
+            Undone::Left { why } => (Tone::Warn, "left     ", why.clone()),
+            Undone::Failed { why } => (Tone::Bad, "NOT BACK ", escape_to(why, SHOWN)),
+        };
+        let verdict = screen.paint(tone, verdict);
+        screen.say(&format!("  {:>3} {verdict} {:<20} {}  {rest}", step.step, step.action, step.resource));
+    }
+}
+
+/// Runs that nobody saw end, and the ends they got.
+pub(super) fn recovered(screen: &Screen, recovered: &[Recovered]) {
+    for run in recovered {
+        let word = screen.paint(Tone::Warn, "found a run without an end:");
+        screen.say(&format!("{word} {} on {}, now {}: {}", run.run, run.target, run.state.word(), run.reason));
+        undone(screen, &run.steps);
+    }
+}
+
+/// What a person does next: whom a plan waits for, and what would do by hand what was refused.
+pub(super) fn what_to_do(screen: &Screen, report: &RunReport, home: &Home) {
+    let flag = home.flag();
+    if let Some(asked) = &report.asked {
+        super::approve::show(screen, asked);
+        screen.say(&format!(
+            "approve it with `guardian{flag} approve {} --key FILE`, reject it with `reject`",
+            asked.run
+        ));
+        screen.say(&format!("then `guardian{flag} run --resume {}`", asked.run));
+    }
+    if report.state == RunState::Healed {
+        return;
+    }
+    let by_hand: std::collections::BTreeSet<&String> =
+        report.transcript.calls.iter().filter_map(|call| call.by_hand.as_ref()).collect();
+    for command in by_hand {
+        screen.say(&format!("by hand: {}", escape_to(command, 500)));
+    }
+}
+
 /// The exit code of where a run ended.
 pub(super) const fn exit(state: RunState) -> Exit {
     match state {
         RunState::Healed => Exit::Ok,
-        RunState::NotHealed => Exit::NotHealed,
+        RunState::NotHealed | RunState::Unwound => Exit::NotHealed,
         RunState::Refused => Exit::Refused,
         RunState::AwaitingApproval => Exit::ApprovalNeeded,
         RunState::AuditUnavailable => Exit::AuditUnavailable,
         RunState::Indeterminate => Exit::Indeterminate,
-        RunState::Requested | RunState::Admitted | RunState::Executing | RunState::Checking => Exit::Other,
+        RunState::Requested | RunState::Admitted | RunState::Executing | RunState::Checking | RunState::Unwinding => {
+            Exit::Other
+        }
     }
 }

@@ -4,6 +4,8 @@
 
 use serde::Serialize;
 
+use super::PlannedEffect;
+use crate::capability::Evidence;
 use crate::model::{EffectClass, ErrorCode, LimitHit};
 
 /// How one call went.
@@ -62,6 +64,9 @@ pub struct Call {
     /// Where the undo material lies, if some was kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<String>,
+    /// What a person would type to do the same, if it was refused or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<String>,
     /// How it went.
     #[serde(flatten)]
     pub passage: Passage,
@@ -82,6 +87,14 @@ pub struct Transcript {
     pub approval: Option<String>,
     /// Set once the daily trail budget of the playbook was spent.
     pub limit: Option<LimitHit>,
+    /// The gates that asked for people, in a plan.
+    pub gates: Vec<String>,
+    /// Set once an effect was not in the plan that people approved.
+    pub departed: bool,
+    /// The effects that were tried, in order, as a plan has them.
+    pub effects: Vec<PlannedEffect>,
+    /// How the target looked before the first effect.
+    pub evidence: Option<Evidence>,
     /// How many calls policy refused.
     pub denied: u64,
 }

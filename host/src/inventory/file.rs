@@ -40,6 +40,13 @@ pub(super) fn read_main(path: &Path, text: &str) -> Result<Configuration, Invent
     if let Some(bus) = raw.systemd.and_then(|systemd| systemd.into_inner().bus) {
         configuration.systemd = SystemdSettings { bus };
     }
+    if let Some(wait) = raw.approval.and_then(|approval| approval.into_inner().wait) {
+        let time = file.own_time(Some(&wait), configuration.approval_wait)?;
+        if time.is_zero() || time > Duration::from_secs(7 * 86_400) {
+            return Err(file.error(&wait.span(), "`wait` must be more than 0 and at most 7 days"));
+        }
+        configuration.approval_wait = time;
+    }
     for (key, raw) in raw.person {
         let name: Name = file.parsed(&key)?;
         let person = file.person(raw.into_inner())?;

@@ -16,7 +16,7 @@ pub const DEFAULT_CONFIGURATION: &str = include_str!("default.toml");
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
 /// Everything that `guardian.toml` and `guardian.d/` say.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Configuration {
     /// `[limits]`.
     pub limits: Limits,
@@ -28,8 +28,25 @@ pub struct Configuration {
     pub inventory: Inventory,
     /// `[playbook."publisher/name"] bind = { role = "name" }`.
     pub bindings: BTreeMap<PlaybookId, BTreeMap<Name, String>>,
+    /// `[approval] wait`: how long a plan waits for people.
+    pub approval_wait: Duration,
     /// `[person.NAME]`: who may approve.
     pub people: BTreeMap<Name, Person>,
+}
+
+impl Default for Configuration {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            audit: AuditSettings::default(),
+            systemd: SystemdSettings::default(),
+            inventory: Inventory::default(),
+            bindings: BTreeMap::new(),
+            // Long enough for a person who is asleep and a colleague who is asked; an incident that waits longer is another.
+            approval_wait: Duration::from_secs(4 * 3_600),
+            people: BTreeMap::new(),
+        }
+    }
 }
 
 /// `[audit]`.

@@ -34,6 +34,8 @@ pub(super) struct RawMain {
     #[serde(default)]
     pub(super) playbook: BTreeMap<Spanned<String>, Spanned<RawPlaybook>>,
     #[serde(default)]
+    pub(super) approval: Option<Spanned<RawApproval>>,
+    #[serde(default)]
     pub(super) person: BTreeMap<Spanned<String>, Spanned<RawPerson>>,
 }
 
@@ -66,6 +68,12 @@ pub(super) struct RawAudit {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSystemd {
     pub(super) bus: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawApproval {
+    pub(super) wait: Option<Spanned<String>>,
 }
 
 #[derive(Deserialize)]

@@ -104,6 +104,14 @@ pub enum DenialCode {
     Budget,
     /// A person must approve first.
     NeedsApproval,
+    /// A person paused the resource.
+    Paused,
+    /// A person froze everything.
+    Frozen,
+    /// It is not in the plan that people approved.
+    DepartsFromPlan,
+    /// The playbook was taken out of service.
+    Revoked,
 }
 
 impl DenialCode {
@@ -116,6 +124,10 @@ impl DenialCode {
             Self::PolicyError => "policy-error",
             Self::Budget => "budget",
             Self::NeedsApproval => "needs-approval",
+            Self::Paused => "paused",
+            Self::Frozen => "frozen",
+            Self::DepartsFromPlan => "departs-from-plan",
+            Self::Revoked => "revoked",
         }
     }
 }
@@ -140,7 +152,7 @@ pub struct GuestError {
     pub code: ErrorCode,
     /// One line for people, without secrets.
     pub message: String,
-    /// Set exactly when the code is `denied` or `needs-approval`.
+    /// Set exactly when the code is `denied`, `needs-approval`, `departs-from-plan` or `revoked`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub denial: Option<Denial>,
 }
@@ -161,7 +173,12 @@ impl GuestError {
             super::escape(&denial.resource),
             denial.record
         );
-        let code = if denial.code == DenialCode::NeedsApproval { ErrorCode::NeedsApproval } else { ErrorCode::Denied };
+        let code = match denial.code {
+            DenialCode::NeedsApproval => ErrorCode::NeedsApproval,
+            DenialCode::DepartsFromPlan => ErrorCode::DepartsFromPlan,
+            DenialCode::Revoked => ErrorCode::Revoked,
+            _ => ErrorCode::Denied,
+        };
         Self { code, message, denial: Some(denial) }
     }
 }

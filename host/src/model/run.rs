@@ -17,10 +17,14 @@ pub enum RunState {
     Executing,
     /// The guest is done; the target's own check is being asked.
     Checking,
+    /// It was not healed; what the operator wants put back is being put back.
+    Unwinding,
     /// The target's check holds. The end.
     Healed,
-    /// It does not, or the guest did not finish. Left as it is, escalated to a person. The end.
+    /// It does not, or the guest did not finish. What was done is left, and a person is called. The end.
     NotHealed,
+    /// It does not, or the guest did not finish, and what was done is put back. The end.
+    Unwound,
     /// Trust, policy or load said no before any guest code ran. The end.
     Refused,
     /// A person must approve before it goes on.
@@ -50,7 +54,11 @@ pub enum RunEvent {
     CheckHeld,
     /// The check's deadline passed.
     CheckFailed,
-    /// An effect's outcome is not known.
+    /// Nothing was to be put back, or not everything could be.
+    Left,
+    /// All that was done is put back.
+    PutBack,
+    /// An effect's outcome is not known, or could not be put back.
     LostTrack,
     /// The trail cannot take records.
     TrailLost,
@@ -58,13 +66,15 @@ pub enum RunEvent {
 
 impl RunState {
     /// Every state.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Requested,
         Self::Admitted,
         Self::Executing,
         Self::Checking,
+        Self::Unwinding,
         Self::Healed,
         Self::NotHealed,
+        Self::Unwound,
         Self::Refused,
         Self::AwaitingApproval,
         Self::AuditUnavailable,
@@ -81,11 +91,18 @@ impl RunState {
             (Self::Admitted | Self::Executing, E::ApprovalNeeded) => Some(Self::AwaitingApproval),
             (Self::Admitted, E::Started) => Some(Self::Executing),
             (Self::Executing, E::Returned) => Some(Self::Checking),
-            (Self::Executing, E::Broke) | (Self::Checking, E::CheckFailed) => Some(Self::NotHealed),
+            (Self::Executing, E::Broke) | (Self::Checking, E::CheckFailed) => Some(Self::Unwinding),
+            (Self::Unwinding, E::Left) => Some(Self::NotHealed),
+            (Self::Unwinding, E::PutBack) => Some(Self::Unwound),
             (Self::Checking, E::CheckHeld) => Some(Self::Healed),
-            (Self::Executing | Self::Checking, E::LostTrack) => Some(Self::Indeterminate),
+            (Self::Executing | Self::Checking | Self::Unwinding, E::LostTrack) => Some(Self::Indeterminate),
             (
-                Self::Requested | Self::Admitted | Self::Executing | Self::Checking | Self::AwaitingApproval,
+                Self::Requested
+                | Self::Admitted
+                | Self::Executing
+                | Self::Checking
+                | Self::Unwinding
+                | Self::AwaitingApproval,
                 E::TrailLost,
             ) => Some(Self::AuditUnavailable),
             _ => None,
@@ -95,7 +112,15 @@ impl RunState {
     /// Whether nothing can follow.
     #[must_use]
     pub const fn is_end(self) -> bool {
-        matches!(self, Self::Healed | Self::NotHealed | Self::Refused | Self::AuditUnavailable | Self::Indeterminate)
+        matches!(
+            self,
+            Self::Healed
+                | Self::NotHealed
+                | Self::Unwound
+                | Self::Refused
+                | Self::AuditUnavailable
+                | Self::Indeterminate
+        )
     }
 
     /// The word in records and on the screen.
@@ -107,7 +132,9 @@ impl RunState {
             Self::Executing => "executing",
             Self::Checking => "checking",
             Self::Healed => "healed",
+            Self::Unwinding => "unwinding",
             Self::NotHealed => "not healed",
+            Self::Unwound => "not healed, and put back",
             Self::Refused => "refused",
             Self::AwaitingApproval => "awaiting approval",
             Self::AuditUnavailable => "audit unavailable",
@@ -120,7 +147,7 @@ impl RunState {
 mod tests {
     use super::*;
 
-    const EVENTS: [RunEvent; 10] = [
+    const EVENTS: [RunEvent; 12] = [
         RunEvent::Admitted,
         RunEvent::Refused,
         RunEvent::ApprovalNeeded,
@@ -129,6 +156,8 @@ mod tests {
         RunEvent::Broke,
         RunEvent::CheckHeld,
         RunEvent::CheckFailed,
+        RunEvent::Left,
+        RunEvent::PutBack,
         RunEvent::LostTrack,
         RunEvent::TrailLost,
     ];

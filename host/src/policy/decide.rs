@@ -47,6 +47,15 @@ pub enum Decision {
     },
 }
 
+/// Whom a gate asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GateTerms {
+    /// Roles of which each may approve.
+    pub approvers: BTreeSet<String>,
+    /// How many different people must.
+    pub quorum: u32,
+}
+
 /// Why not. For the operator and the trail: a guest is told the code only.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
@@ -174,7 +183,10 @@ impl PolicySet {
                 .slice(verb, name, resource, self.index(), self.policies())
                 .map_err(|error| Refusal::error(error, Vec::new()))?;
             let request = self.request(&asker, verb, name, facts)?;
-            self.judge(&request, &asker, &slice)
+            match &facts.glass {
+                None => self.judge(&request, &asker, &slice),
+                Some(person) => self.judge_broken_glass(&request, &asker, &slice, person),
+            }
         };
         judged().unwrap_or_else(Ruling::Denied)
     }
@@ -213,6 +225,26 @@ impl PolicySet {
             asker.lately.keep(facts, verb, name, &request);
         }
         Ok(request)
+    }
+
+    /// With the glass broken, everything is permitted that no hard rule forbids. The person stands where the permits would.
+    fn judge_broken_glass(
+        &self,
+        request: &Request,
+        asker: &Asker,
+        slice: &Slice,
+        person: &crate::model::Name,
+    ) -> Result<Ruling, Refusal> {
+        let response = Authorizer::new().is_authorized(request, &slice.rules, &asker.entities);
+        fail_closed(&response)?;
+        let policies = determining(&response);
+        // Cedar names the forbids that decided, or nothing when only a permit was missing.
+        match response.decision() {
+            CedarDecision::Deny if !policies.is_empty() => Err(Refusal::new(DenialCode::Forbidden, policies)),
+            CedarDecision::Deny | CedarDecision::Allow => {
+                Ok(Ruling::Permitted { policies: vec![format!("break-glass by {person}")] })
+            }
+        }
     }
 
     /// INVARIANT 6: Cedar skips a policy that fails to evaluate, a forbid as well; here any failure denies.

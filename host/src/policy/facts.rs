@@ -42,6 +42,9 @@ pub struct Facts {
     pub approvals: BTreeSet<String>,
     /// The incident's labels as `key=value`: claims of whoever reported it.
     pub labels: Arc<BTreeSet<String>>,
+    /// The person who broke the glass for this run. Policies do not see it: it stands in for a permit and opens every gate,
+    /// and no hard rule gives way to it.
+    pub glass: Option<Name>,
 }
 
 impl Facts {
@@ -53,7 +56,7 @@ impl Facts {
 
     /// Whether policies would see the same but for the time and what was spent.
     fn incident_alike(&self, other: &Self) -> bool {
-        let Self { now: _, kind, severity, target, used: _, windows, approvals, labels } = self;
+        let Self { now: _, kind, severity, target, used: _, windows, approvals, labels, glass: _ } = self;
         *kind == other.kind
             && *severity == other.severity
             && *target == other.target
@@ -247,6 +250,7 @@ mod tests {
             windows: BTreeSet::new(),
             approvals: BTreeSet::new(),
             labels: Arc::default(),
+            glass: None,
         };
         let one = || BTreeSet::from(["one".to_owned()]);
         let others = [

@@ -168,6 +168,22 @@ impl PolicySet {
             .collect()
     }
 
+    /// Whether any gate could ask people about this playbook: then what it would do is planned before it is done.
+    #[must_use]
+    pub fn may_ask(&self, playbook: &PlaybookId) -> bool {
+        let Ok(asker) = self.askers.get(playbook, &self.world) else { return true };
+        let publisher = std::slice::from_ref(&asker.publisher);
+        let mut gates = self.policies.iter().filter(|policy| policy.kind == Kind::Gate);
+        gates.any(|gate| gate.scope.principal.matches(&asker.uid, publisher))
+    }
+
+    /// Whom a gate asks; none if there is no gate of that id.
+    #[must_use]
+    pub fn gate(&self, id: &str) -> Option<super::GateTerms> {
+        let gate = self.named(id).filter(|policy| policy.kind == Kind::Gate)?;
+        Some(super::GateTerms { approvers: gate.approvers.clone(), quorum: gate.quorum })
+    }
+
     pub(super) const fn world(&self) -> &World {
         &self.world
     }

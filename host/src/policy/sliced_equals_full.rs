@@ -132,6 +132,7 @@ proptest! {
                 windows: Default::default(),
                 approvals: if approved { ["sre".to_owned()].into() } else { Default::default() },
                 labels: Default::default(),
+                glass: None,
             };
             let sliced = set.rule(&playbook, verb, &resource, &facts);
             let asker = set.asker(&playbook).unwrap();

@@ -10,9 +10,12 @@ use std::sync::Arc;
 
 use crate::audit::{MemoryLog, Reader, Trail};
 use crate::capability::{Hands, SimulatedHands};
-use crate::gate::{Approvals, UndoJournal};
+use crate::gate::Approvals;
 
-use super::execute::{Acting, Watcher, run};
+use super::site::Kept;
+
+use super::course::{Leave, course};
+use super::execute::{Watcher, ready};
 use super::{Request, RunError, RunReport, Site, actor};
 
 /// Plans a run. `fails` are the numbers (from 1) of the effects that are assumed to fail.
@@ -21,11 +24,11 @@ use super::{Request, RunError, RunReport, Site, actor};
 /// As for a run: refused, or a request that makes no sense.
 pub fn plan(site: &Site, request: &Request, fails: BTreeSet<u32>, watcher: Watcher) -> Result<RunReport, RunError> {
     let state = Reader::open(site.home.var())?.state()?;
-    let in_doubt = site.in_doubt(state.open_intents(), request);
+    let in_doubt = site.in_doubt(state.open_intents(), &request.target);
     let trail = Arc::new(Trail::in_memory(MemoryLog::default(), state, actor(), Arc::clone(&site.clock)));
     let hands = Arc::new(Hands::simulated(SimulatedHands::new(site.hands()?, fails)));
-    let undo = Arc::new(UndoJournal::of_a_plan(site.keyed_digest()));
-    let mut report = run(site, &Acting { trail, hands, undo, approvals: Approvals::Assumed }, request, watcher)?;
+    let parts = site.parts(trail, hands, Kept::of_a_plan(site.keyed_digest()), Approvals::Assumed);
+    let mut report = course(site, &parts, &ready(site, &parts, request)?, Leave::default(), watcher);
     // A run beside this plan is under way, or one ended before its outcome was known: a plan cannot tell.
     report.notes.extend(in_doubt.map(|(record, intent)| {
         format!("{} {} in record {record} has no outcome; a run would be refused until it has one, or `guardian audit settle {record} --reason` says what became of it", intent.verb, intent.resource)

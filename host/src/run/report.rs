@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
+use super::{Asked, Recovered, UndoStep};
+use crate::capability::Evidence;
 use crate::gate::Transcript;
-use crate::model::{LimitHit, PlaybookId, Reading, Report, ResourceName, RunId, RunState};
+use crate::model::{Digest, LimitHit, PlaybookId, Reading, Report, ResourceName, RunId, RunState};
 
 /// How a run, or a plan, ended.
 #[derive(Clone, Debug)]
@@ -30,8 +32,23 @@ pub struct RunReport {
     pub transcript: Transcript,
     /// What a person should know besides: an expired signature that was accepted before, a trigger that does not fit.
     pub notes: Vec<String>,
+    /// The plan that waits for people.
+    pub asked: Option<Asked>,
+    /// The digest of the plan, of a plan.
+    pub plan: Option<Digest>,
+    /// What became of its effects when it was not healed, newest first.
+    pub undone: Vec<UndoStep>,
+    /// Earlier runs that nobody saw end, and the ends they got before this one began.
+    pub recovered: Vec<Recovered>,
     /// How long it took, in milliseconds.
     pub millis: u64,
+}
+
+/// Whom a plan waits for.
+#[derive(Serialize)]
+struct Waits {
+    gates: Vec<String>,
+    until: String,
 }
 
 /// The JSON shape of a run, version 1.
@@ -48,6 +65,16 @@ struct Shape<'a> {
     check: Option<&'a Reading>,
     calls: &'a [crate::gate::Call],
     notes: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waits: Option<Waits>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence: Option<&'a Evidence>,
+    #[serde(skip_serializing_if = "<[UndoStep]>::is_empty")]
+    undone: &'a [UndoStep],
+    #[serde(skip_serializing_if = "<[Recovered]>::is_empty")]
+    recovered: &'a [Recovered],
     millis: u64,
 }
 
@@ -67,6 +94,11 @@ impl RunReport {
             check: self.check.as_ref(),
             calls: &self.transcript.calls,
             notes: &self.notes,
+            plan: self.plan,
+            waits: self.asked.as_ref().map(|asked| Waits { gates: asked.wants(), until: asked.until.to_string() }),
+            evidence: self.transcript.evidence.as_ref(),
+            undone: &self.undone,
+            recovered: &self.recovered,
             millis: self.millis,
         };
         serde_json::to_value(shape).unwrap_or_default()

@@ -6,21 +6,23 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use crate::audit::{AuditOptions, Body, OpenIntent, Trail, TrailLock};
-use crate::capability::{RealHands, ServiceTools};
+use crate::capability::{Hands, RealHands, ServiceTools};
 use crate::durable::Folder;
-use crate::gate::{KeyedDigest, Ledger, UndoJournal};
-use crate::inventory::{Configuration, Home};
-use crate::model::{Actor, Clock, Digest};
+use crate::gate::{Approvals, EvidenceFolder, KeyedDigest, Leases, Ledger, Parts, UndoJournal};
+use crate::inventory::{Configuration, Home, Inventory};
+use crate::model::{Actor, Clock, Digest, ResourceName};
+use crate::orders::Orders;
 use crate::policy::{PolicySet, ResourceFact};
 use crate::registry::{Cached, Compiled, CompiledCache, Compiler, HostKey, MacChecked, Store};
 use crate::sandbox::{Engine, Program};
 use crate::trust::{TrustStore, VerifiedPlaybook};
 
-use super::{Admitted, Request, RunError};
+use super::{Admitted, RunError};
 
 /// An opened home.
 pub struct Site {
@@ -38,10 +40,34 @@ pub struct Site {
     pub clock: Arc<dyn Clock>,
     /// What calls under way have reserved.
     pub ledger: Arc<Ledger>,
+    /// Which run acts on which target.
+    pub leases: Arc<Leases>,
+    /// What people ordered.
+    pub orders: Arc<Orders>,
+    /// Set when the process is asked to end.
+    pub interrupted: Arc<AtomicBool>,
+    inventory: Arc<Inventory>,
     cache: CompiledCache,
     key: Arc<HostKey>,
     engine: OnceLock<Arc<Engine>>,
     program: PathBuf,
+}
+
+/// Where what must not stand on the trail is kept.
+#[derive(Clone, Debug)]
+pub struct Kept {
+    /// What puts effects back.
+    pub undo: Arc<UndoJournal>,
+    /// How targets looked.
+    pub evidence: Arc<EvidenceFolder>,
+}
+
+impl Kept {
+    /// For a plan, which keeps nothing.
+    #[must_use]
+    pub fn of_a_plan(digest: KeyedDigest) -> Self {
+        Self { undo: Arc::new(UndoJournal::of_a_plan(digest)), evidence: Arc::new(EvidenceFolder::nowhere()) }
+    }
 }
 
 impl std::fmt::Debug for Site {
@@ -66,6 +92,7 @@ impl Site {
     pub fn open(home: Home, program: PathBuf, clock: Arc<dyn Clock>) -> Result<Self, RunError> {
         let etc = home.open_etc()?;
         let configuration = Configuration::load(&etc)?;
+        let inventory = Arc::new(configuration.inventory.clone());
         let policy = Arc::new(PolicySet::load(&etc.sub("policy")?, &facts(&configuration))?);
         let trust = TrustStore::load(&etc.sub("trust")?)?;
         let var = home.open_var()?;
@@ -86,6 +113,10 @@ impl Site {
             store,
             clock,
             ledger: Arc::default(),
+            leases: Arc::default(),
+            orders: Arc::new(Orders::in_folder(var.sub("state")?.make_sub("orders")?)?),
+            interrupted: Arc::default(),
+            inventory,
             cache,
             key: Arc::new(key),
             engine: OnceLock::new(),
@@ -152,16 +183,42 @@ impl Site {
         Arc::new(move |material| Digest::from_bytes(key.mac("undo", &[material])))
     }
 
-    /// The folder of undo material.
+    /// Where undo material and evidence are kept.
     ///
     /// # Errors
-    /// When it cannot be made.
-    pub fn undo_journal(&self) -> Result<UndoJournal, RunError> {
+    /// When a folder cannot be made, or others can write it.
+    pub fn kept(&self) -> Result<Kept, RunError> {
         let state: Folder = self.home.open_var()?.make_sub("state")?;
         state.trusted()?;
-        let undo = state.make_sub("undo")?;
-        undo.trusted()?;
-        Ok(UndoJournal::new(undo, self.keyed_digest()))
+        let (undo, evidence) = (state.make_sub("undo")?, state.make_sub("evidence")?);
+        for folder in [&undo, &evidence] {
+            folder.trusted()?;
+        }
+        Ok(Kept {
+            undo: Arc::new(UndoJournal::new(undo, self.keyed_digest())),
+            evidence: Arc::new(EvidenceFolder::in_folder(evidence)),
+        })
+    }
+
+    /// What a gate acts with.
+    #[must_use]
+    pub fn parts(&self, trail: Arc<Trail>, hands: Arc<Hands>, kept: Kept, approvals: Approvals) -> Parts {
+        let Kept { undo, evidence } = kept;
+        Parts {
+            policy: Arc::clone(&self.policy),
+            trail,
+            hands,
+            ledger: Arc::clone(&self.ledger),
+            leases: Arc::clone(&self.leases),
+            orders: Arc::clone(&self.orders),
+            inventory: Arc::clone(&self.inventory),
+            undo,
+            evidence,
+            interrupted: Arc::clone(&self.interrupted),
+            clock: Arc::clone(&self.clock),
+            limits: self.configuration.limits.clone(),
+            approvals,
+        }
     }
 
     fn engine(&self) -> Result<Arc<Engine>, RunError> {
@@ -172,10 +229,14 @@ impl Site {
         Ok(Arc::clone(self.engine.get_or_init(|| made)))
     }
 
-    /// The first of these open intents that is about what the request is about.
-    pub(super) fn in_doubt(&self, open: &BTreeMap<u64, OpenIntent>, request: &Request) -> Option<(u64, OpenIntent)> {
+    /// The first of these open intents that is about the target, or anything that belongs to it.
+    pub(super) fn in_doubt(
+        &self,
+        open: &BTreeMap<u64, OpenIntent>,
+        target: &ResourceName,
+    ) -> Option<(u64, OpenIntent)> {
         let inventory = &self.configuration.inventory;
-        let owner = inventory.target_of(&request.target);
+        let owner = inventory.target_of(target);
         let about = |resource: &str| resource.parse().is_ok_and(|resource| inventory.target_of(&resource) == owner);
         open.iter().find(|(_, intent)| about(&intent.resource)).map(|(record, intent)| (*record, intent.clone()))
     }

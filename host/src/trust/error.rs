@@ -6,6 +6,9 @@ use crate::model::{Digest, InvalidManifest, LimitHit, Name, PlaybookId, Timestam
 /// Why a key, a trust file or a playbook is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
+    /// A person's signed word cannot be taken.
+    #[error("the signed word cannot be taken: {0}")]
+    Word(String),
     /// A file could not be read or written, or others can write it.
     #[error(transparent)]
     File(#[from] DurableError),

@@ -93,7 +93,7 @@ impl Bench {
     }
 
     fn output(&self) -> String {
-        String::from_utf8(self.hand().last_output(&web(), 64 * 1024).unwrap()).unwrap()
+        String::from_utf8(self.hand().supervisor(&web()).unwrap().last_output(64 * 1024)).unwrap()
     }
 
     fn child(&self) -> Identity {

@@ -1,0 +1,55 @@
+//! Orders: what people said that holds now, and until when.
+
+use serde::{Deserialize, Serialize};
+
+use super::actor::Actor;
+use super::clock::Timestamp;
+use super::name::{Name, ResourceName};
+
+/// What is ordered.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Order {
+    /// No new effect on a resource, nor on anything that belongs to it.
+    Pause {
+        /// Which.
+        resource: ResourceName,
+    },
+    /// No new effect at all.
+    Freeze,
+    /// No call of any playbook of a publisher.
+    Withdraw {
+        /// Whose.
+        publisher: Name,
+    },
+}
+
+/// An order as it was given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Given {
+    /// What is ordered.
+    pub what: Order,
+    /// When it was given.
+    pub at: Timestamp,
+    /// When it ends by itself. Not later than `at` for an order that was lifted.
+    pub until: Timestamp,
+    /// Why, in the words of who gave it.
+    pub reason: String,
+    /// Who gave it.
+    pub by: Actor,
+}
+
+impl Given {
+    /// Whether it holds.
+    #[must_use]
+    pub fn holds(&self, now: Timestamp) -> bool {
+        now < self.until
+    }
+
+    /// Whether it was lifted, not given.
+    #[must_use]
+    pub fn lifts(&self) -> bool {
+        self.until <= self.at
+    }
+}

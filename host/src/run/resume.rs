@@ -1,0 +1,134 @@
+//! Going on with a plan that people approved.
+//!
+//! Everything is asked anew, because hours may have passed: the same bytes must be admitted under the same policy, and the
+//! plan on the disk must be the one that the trail speaks of. That it goes on is on the trail, durably, before anything is
+//! done, and uses the approval up: of a hundred who resume it at once, one finds it waiting.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::audit::{Body, Trail};
+use crate::capability::Hands;
+use crate::gate::{Approvals as Asking, Parts};
+use crate::model::{Incident, RunId, RunState};
+
+use super::approval::{Approvals, Asked};
+use super::course::{Leave, Ready, course};
+use super::execute::{Watcher, admitted, durable, nothing_in_doubt};
+use super::recover::recover;
+use super::{Request, RunError, RunReport, Site};
+
+/// Goes on with a run that waits, if people have approved its plan; or says whom it still waits for.
+///
+/// # Errors
+/// When no such run waits, what was approved is not what would run now, or the trail cannot take records.
+pub fn resume(
+    site: &Site,
+    trail: Arc<Trail>,
+    hands: Arc<Hands>,
+    run: &RunId,
+    watcher: Watcher,
+) -> Result<RunReport, RunError> {
+    trail.admits_new_runs()?;
+    let parts = site.parts(Arc::clone(&trail), hands, site.kept()?, Asking::Required);
+    let recovered = recover(site, &parts)?;
+    let asked = waiting(&trail, run, &Approvals::open(site)?)?;
+    nothing_in_doubt(site, &trail, &asked.incident.target)?;
+    let mut outcome = go_on(site, &parts, asked, watcher);
+    if let Ok(report) = &mut outcome {
+        report.recovered = recovered;
+    }
+    durable(&trail, outcome)
+}
+
+/// The plan of a run that waits, as the trail knows it.
+fn waiting(trail: &Trail, run: &RunId, approvals: &Approvals) -> Result<Asked, RunError> {
+    let (waits, summary) = trail.state(|state| (state.waiting().get(run).cloned(), state.run(run).cloned()));
+    let waits = waits.ok_or_else(|| {
+        RunError::Request(match summary {
+            Some(summary) => format!("`{run}` does not wait for approval: it is {}", summary.state.word()),
+            None => format!("the trail remembers no run `{run}`; see `guardian status`"),
+        })
+    })?;
+    let asked = approvals.asked(run)?;
+    if asked.run != *run || asked.plan() != waits.plan {
+        let problem = format!("the plan of `{run}` on the disk is not the one that the trail speaks of; run it again");
+        return Err(RunError::Request(problem));
+    }
+    Ok(asked)
+}
+
+fn go_on(site: &Site, parts: &Parts, asked: Asked, watcher: Watcher) -> Result<RunReport, RunError> {
+    let Incident { kind, target, severity, labels, .. } = asked.incident.clone();
+    let request = Request { playbook: asked.playbook.clone(), kind, target, severity, labels };
+    let approvals = Approvals::open(site)?;
+    let (program, admitted) = admitted(site, parts, &request)?;
+    let same = [
+        (*admitted.verified().digest() == asked.component, "the playbook"),
+        (site.policy.digest() == asked.policy, "the policy"),
+        (*admitted.bindings() == asked.incident.bindings, "what guardian.toml binds"),
+    ];
+    let ready = Ready { program, admitted, run: asked.run.clone(), incident: asked.incident.clone() };
+    let over = |state: RunState, reason: String| {
+        let mut report = ready.report(state);
+        let end = Body::RunEnd { state, reason: reason.clone(), report: None, limit: None, millis: 0 };
+        parts.trail.append_durable(Some(&asked.run), end)?;
+        approvals.forget(&asked.run);
+        report.reason = reason;
+        Ok(report)
+    };
+    if let Some((_, what)) = same.iter().find(|(same, _)| !same) {
+        return over(
+            RunState::Refused,
+            format!("{what} has changed since approval was asked for; run it again to ask anew"),
+        );
+    }
+    let answers = approvals.answers(site, &asked)?;
+    if let Some((person, reason)) = &answers.no {
+        let reason = crate::model::escape_to(reason, 300);
+        return over(RunState::Refused, format!("{person} rejected it: {reason}"));
+    }
+    if site.clock.now() >= asked.until {
+        return over(RunState::NotHealed, format!("nobody approved it in time (by {}); nothing was done", asked.until));
+    }
+    let missing = answers.missing(&asked);
+    if !missing.is_empty() {
+        let mut report = ready.report(RunState::AwaitingApproval);
+        let by: Vec<String> = answers.people().iter().map(ToString::to_string).collect();
+        let so_far = if by.is_empty() { "nobody".to_owned() } else { by.join(", ") };
+        report.reason = format!("it still needs approval: {}; so far: {so_far}", missing.join("; "));
+        report.notes.extend(answers.notes);
+        report.asked = Some(asked);
+        return Ok(report);
+    }
+    // From here on it is used up.
+    let body = Body::Approved { plan: asked.plan(), people: answers.people(), exact: answers.exact() };
+    parts.trail.append_durable(Some(&asked.run), body)?;
+    let leave = Leave { approved: Some(answers.approved(&asked)), glass: None };
+    let report = course(site, parts, &ready, leave, watcher);
+    approvals.forget(&asked.run);
+    Ok(report)
+}
+
+/// Ends every plan that waited too long, or that somebody rejected: what nobody resumes must not wait for ever.
+pub(super) fn overdue(site: &Site, parts: &Parts) -> Result<(), RunError> {
+    let waiting: BTreeMap<RunId, _> = parts.trail.state(|state| state.waiting().clone());
+    for (run, waits) in waiting {
+        let approvals = Approvals::open(site)?;
+        let no =
+            approvals.asked(&run).and_then(|asked| approvals.answers(site, &asked)).ok().and_then(|answers| answers.no);
+        let (state, reason) = match no {
+            Some((person, reason)) => {
+                (RunState::Refused, format!("{person} rejected it: {}", crate::model::escape_to(&reason, 300)))
+            }
+            None if site.clock.now() >= waits.until => {
+                (RunState::NotHealed, format!("nobody approved it in time (by {}); nothing was done", waits.until))
+            }
+            None => continue,
+        };
+        let end = Body::RunEnd { state, reason, report: None, limit: None, millis: 0 };
+        parts.trail.append_durable(Some(&run), end)?;
+        approvals.forget(&run);
+    }
+    Ok(())
+}
