@@ -15,6 +15,7 @@
 mod approved;
 mod evidence;
 mod heed;
+mod judge;
 mod lease;
 mod ledger;
 mod transcript;
@@ -22,9 +23,9 @@ mod undo;
 mod unwind;
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 pub use self::approved::{Approved, Approver, PlannedEffect, Scope};
 pub use self::evidence::EvidenceFolder;
@@ -39,16 +40,14 @@ use crate::audit::{AuditError, Body, IntentDraft, Trail};
 use crate::capability::{Deadline, Hands};
 use crate::inventory::Inventory;
 use crate::model::{
-    Action, Clock, Denial, DenialCode, ErrorCode, GuestError, Incident, Limits, Name, Order, Outcome, PlaybookId,
-    Reply, ResourceName, RunId, escape_to,
+    Action, Clock, Denial, DenialCode, ErrorCode, GuestError, Incident, Limits, Name, Outcome, PlaybookId, Reply,
+    ResourceName, RunId, escape_to,
 };
-use crate::orders::{Orders, Standing, Stopped};
-use crate::policy::{Decision, Facts, Permit, PolicySet, Question, Used};
+use crate::orders::Orders;
+use crate::policy::{Permit, PolicySet};
 
 /// How much of a guest's text a transcript shows.
 const SHOWN: usize = 120;
-/// How long a target is looked at before the first effect: a supervisor and a check answer in far less.
-const LOOK_FIRST: Duration = Duration::from_secs(2);
 
 /// What a policy gate that asks for people means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,14 +132,6 @@ pub enum Halt {
     Stop(String),
 }
 
-/// Why a permitted effect is held back.
-enum Held {
-    /// By a person, or by the plan.
-    Back(DenialCode),
-    /// By another run.
-    Busy(RunId),
-}
-
 /// How a call ended, before the transcript and the guest are told.
 struct Ended {
     approval: Option<String>,
@@ -222,160 +213,6 @@ impl Gate {
 
     fn note(&self, write: impl FnOnce(&mut Transcript)) {
         write(&mut self.transcript.lock().unwrap_or_else(PoisonError::into_inner));
-    }
-
-    fn pass(&mut self, action: Action) -> Ended {
-        if self.parts.interrupted.load(Ordering::Relaxed) {
-            let answer = Err(Halt::Stop("guardian was asked to end".to_owned()));
-            let message = "guardian was asked to end; nothing was done".to_owned();
-            return Ended { answer, ..Ended::of(Passage::NotRecorded { message }) };
-        }
-        let standing = match self.parts.heed(&self.run) {
-            Ok(standing) => standing,
-            Err(error) => return self.not_recorded(&error),
-        };
-        if standing.withdrawn(&self.playbook.publisher, self.parts.clock.now()).is_some() {
-            return self.deny(&action, DenialCode::Revoked, Vec::new());
-        }
-        let Ok(resource) = action.resource() else {
-            return self.deny(&action, DenialCode::NoPermit, Vec::new());
-        };
-        // INVARIANT 2: nothing is spent, prepared or written before this answer.
-        let (decision, reservation) = self.decide(&action, &resource, &BTreeSet::new());
-        let Decision::NeedsApproval { approvers, quorum, policies } = decision else {
-            return self.decided(&action, decision, reservation, &standing);
-        };
-        let who = format!("{quorum} of {}", approvers.iter().cloned().collect::<Vec<_>>().join(", "));
-        let (approval, roles) = match (self.parts.approvals, &self.approved) {
-            (Approvals::Assumed, _) => {
-                self.note(|transcript| transcript.gates.extend(policies));
-                (Some(who), approvers)
-            }
-            // Each gate that is closed is opened by enough people of its own, or none is.
-            (Approvals::Required, Some(approved)) if self.opens(approved, &policies) => (None, approved.roles()),
-            (Approvals::Required, _) => {
-                self.note(|transcript| transcript.approval = Some(who));
-                return self.deny(&action, DenialCode::NeedsApproval, policies);
-            }
-        };
-        let (decision, reservation) = self.decide(&action, &resource, &roles);
-        Ended { approval, ..self.decided(&action, decision, reservation, &standing) }
-    }
-
-    fn opens(&self, approved: &Approved, gates: &[String]) -> bool {
-        let opened = |id: &String| self.parts.policy.gate(id).is_some_and(|gate| approved.opens(&gate));
-        !gates.is_empty() && gates.iter().all(opened)
-    }
-
-    fn decided(
-        &mut self,
-        action: &Action,
-        decision: Decision,
-        reservation: Option<Reservation>,
-        standing: &Standing,
-    ) -> Ended {
-        match decision {
-            Decision::Permitted(permit) if action.verb().class().is_effect() => match self.may_act(&permit, standing) {
-                Ok(target) => self.effect(permit, reservation, &target),
-                Err(Held::Back(code)) => self.deny(action, code, Vec::new()),
-                Err(Held::Busy(run)) => {
-                    let message = format!("run {run} is at work on it");
-                    let policies = permit.policies().to_vec();
-                    self.not_prepared(&permit, GuestError::new(ErrorCode::Busy, message), policies, Instant::now())
-                }
-            },
-            Decision::Permitted(permit) => self.read(permit),
-            Decision::Denied(refusal) => self.deny(action, refusal.code, refusal.policies),
-            Decision::NeedsApproval { policies, .. } => self.deny(action, DenialCode::NeedsApproval, policies),
-        }
-    }
-
-    /// What may still hold a permitted effect back: a person's order, the plan that people approved, another run. Gives the
-    /// target that the resource belongs to.
-    fn may_act(&mut self, permit: &Permit, standing: &Standing) -> Result<ResourceName, Held> {
-        let resource = permit.resource();
-        let target = self.parts.inventory.target_of(resource);
-        // INVARIANT 11: asked after the policy, so that a playbook without a permit learns nothing of what people do.
-        match standing.stops(resource, &target, self.parts.clock.now()) {
-            None => {}
-            Some(Stopped::By(given)) if matches!(given.what, Order::Pause { .. }) => {
-                return Err(Held::Back(DenialCode::Paused));
-            }
-            Some(Stopped::By(_) | Stopped::Doubt(_)) => return Err(Held::Back(DenialCode::Frozen)),
-        }
-        if self.approved.as_mut().is_some_and(|approved| !approved.covers(permit.action())) {
-            self.note(|transcript| transcript.departed = true);
-            return Err(Held::Back(DenialCode::DepartsFromPlan));
-        }
-        if self.parts.approvals == Approvals::Required {
-            self.leases.take(&target).map_err(Held::Busy)?;
-            self.look_first();
-        }
-        Ok(target)
-    }
-
-    /// Keeps how the target looks, once, before the first effect. Nothing of it stops the heal.
-    fn look_first(&mut self) {
-        if std::mem::replace(&mut self.seen_target, true) {
-            return;
-        }
-        let target = self.parts.inventory.target_of(&self.incident.target);
-        let seen = self.parts.hands.evidence(&target, Deadline::after(LOOK_FIRST.min(self.deadline.remaining())));
-        match self.parts.evidence.keep(&self.run, &seen) {
-            Ok(Some(bytes)) => {
-                let body = Body::Evidence {
-                    resource: target,
-                    reference: self.run.to_string(),
-                    digest: self.parts.undo.digest(&bytes),
-                    bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-                };
-                // The intent that follows is what must not be lost.
-                if let Err(error) = self.parts.trail.append(Some(&self.run), None, body) {
-                    tracing::warn!("that evidence was kept is not on the trail: {error}");
-                }
-            }
-            Ok(None) => {}
-            Err(error) => tracing::warn!("no evidence was kept: {error}"),
-        }
-        self.note(|transcript| transcript.evidence = Some(seen));
-    }
-
-    fn decide(
-        &self,
-        action: &Action,
-        resource: &ResourceName,
-        approvals: &BTreeSet<String>,
-    ) -> (Decision, Option<Reservation>) {
-        let now = self.parts.clock.now();
-        let verb = action.verb();
-        let ask = |open: u64| {
-            let used =
-                self.parts.trail.state(|state| state.used(&self.playbook, verb.id(), &resource.to_string(), now));
-            let facts = Facts {
-                now,
-                kind: self.incident.kind.clone(),
-                severity: self.incident.severity,
-                target: self.incident.target.clone(),
-                used: Used {
-                    m5: used.m5.saturating_add(open),
-                    h1: used.h1.saturating_add(open),
-                    d1: used.d1.saturating_add(open),
-                },
-                windows: BTreeSet::new(),
-                approvals: approvals.clone(),
-                labels: Arc::clone(&self.labels),
-                glass: self.glass.clone(),
-            };
-            let question = Question { playbook: &self.playbook, action, resource, facts: &facts };
-            let decision = self.parts.policy.decide(&question);
-            let reserves = verb.class().is_effect() && matches!(decision, Decision::Permitted(_));
-            (decision, reserves)
-        };
-        if verb.class().is_effect() {
-            self.parts.ledger.decide((self.playbook.clone(), verb, resource.clone()), ask)
-        } else {
-            (ask(0).0, None)
-        }
     }
 
     /// INVARIANT 3: a denial is a value, recorded; the guest learns action, resource, code and record number.

@@ -285,6 +285,5 @@ fn the_matrix_of_verbs_is_the_golden_one() {
         matrix.push_str(&format!("{verb} | {kind} | {} | {}\n", verb.class(), verb.groups().join(" ")));
     }
     matrix.push_str(&format!("\n{}", guardian::policy::schema_text()));
-    let golden = include_str!("../golden/policy_matrix.txt");
-    assert_eq!(matrix, golden, "if the change is meant, write this to tests/golden/policy_matrix.txt:\n{matrix}");
+    crate::golden::same("policy_matrix.txt", &matrix);
 }

@@ -22,6 +22,9 @@ fn the_line_it_prints_grants_the_call() {
     for verb in Verb::ALL {
         let name = match verb {
             Verb::Service(_) => "web",
+            Verb::Storage(_) => "logs",
+            Verb::Config(_) => "site",
+            Verb::CommandRun => "rebuild",
             Verb::ProbeRun => "service.web",
             _ => "self",
         };

@@ -248,6 +248,19 @@ impl State {
                     mark.went_back = *went_back;
                 }
             }
+            Body::Order(given) => {
+                self.orders.retain(|earlier| earlier.what != given.what && earlier.holds(record.t));
+                self.orders.push(given.clone());
+            }
+            _ => {
+                self.apply_to_runs(record);
+                self.apply_to_effects(record);
+            }
+        }
+    }
+
+    fn apply_to_runs(&mut self, record: &Record) {
+        match &record.body {
             Body::RunStart { playbook, release, incident, .. } => {
                 self.run_started(record, playbook, *release, incident)
             }
@@ -267,6 +280,24 @@ impl State {
                     _ => {}
                 }
             }
+            Body::Waiting { plan, until, .. } => {
+                if let Some(run) = &record.run {
+                    self.waiting.insert(run.clone(), Waiting { plan: *plan, until: *until });
+                    self.set_state(run, RunState::AwaitingApproval);
+                }
+            }
+            Body::Approved { .. } => {
+                if let Some(run) = &record.run {
+                    self.waiting.remove(run);
+                    self.set_state(run, RunState::Executing);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn apply_to_effects(&mut self, record: &Record) {
+        match &record.body {
             Body::Intent { action, playbook, class, undo, undoes, .. } => {
                 let (verb, resource) = (action.verb().id(), action.resource_as_given());
                 // Quotas are about what playbooks do; putting it back is the host's.
@@ -298,22 +329,6 @@ impl State {
                 self.effects.found(record.run.as_ref(), *of, *found);
                 if *found != Found::Unknown {
                     self.open.remove(of);
-                }
-            }
-            Body::Order(given) => {
-                self.orders.retain(|earlier| earlier.what != given.what && earlier.holds(record.t));
-                self.orders.push(given.clone());
-            }
-            Body::Waiting { plan, until, .. } => {
-                if let Some(run) = &record.run {
-                    self.waiting.insert(run.clone(), Waiting { plan: *plan, until: *until });
-                    self.set_state(run, RunState::AwaitingApproval);
-                }
-            }
-            Body::Approved { .. } => {
-                if let Some(run) = &record.run {
-                    self.waiting.remove(run);
-                    self.set_state(run, RunState::Executing);
                 }
             }
             Body::Settled { of, .. } => {

@@ -83,6 +83,28 @@ fn order(context: &Context, what: Order, time: Duration, reason: &str) -> Result
     Ok(Exit::Ok)
 }
 
+/// Gives an order for as long as `act` takes, so that a run that holds the trail is stopped before its next call while the
+/// person waits for it. `most` is how long it holds if this process goes away in between.
+pub(super) fn while_ordered<T>(
+    site: &Site,
+    (what, reason): (Order, &str),
+    most: Duration,
+    act: impl FnOnce() -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    let now = site.clock.now();
+    // A longer order of somebody else stays as it is.
+    if site.orders.standing(now).given().any(|given| given.what == what && given.holds(now)) {
+        return act();
+    }
+    let given = Given { what, at: now, until: now.plus(most), reason: reason.to_owned(), by: actor() };
+    site.orders.give(&given)?;
+    let done = act()?;
+    // What did not work leaves the order standing: nobody acts against a person who is trying.
+    let now = site.clock.now();
+    site.orders.give(&Given { at: now, until: now, reason: "done".to_owned(), ..given })?;
+    Ok(done)
+}
+
 /// An order in words, for a person.
 pub(super) fn words(given: &Given) -> String {
     let what = match &given.what {

@@ -34,9 +34,11 @@ pub(super) fn status(context: &Context) -> Result<Exit, Failure> {
     let policies = site.policy.len();
     let records = reader.checkpoint()?.size();
     if context.screen.json() {
-        context.screen.document("status", &document(&services, &state, policies, records))?;
+        context.screen.document("status", &document(&services, &state, &site, policies, records))?;
     } else {
         show(context, &services, &state);
+        orders(&context.screen, &site);
+        waits(&context.screen, &state);
         context.screen.say(&format!("{policies} policies · {records} signed records"));
         doubts(&context.screen, &state);
     }
@@ -55,7 +57,7 @@ fn services(site: &Site) -> Result<Vec<Seen>, Failure> {
     Ok(site.configuration.inventory.services.keys().map(look).collect())
 }
 
-fn document(services: &[Seen], state: &State, policies: usize, records: u64) -> serde_json::Value {
+fn document(services: &[Seen], state: &State, site: &Site, policies: usize, records: u64) -> serde_json::Value {
     let services: Vec<_> = services
         .iter()
         .map(|seen| match &seen.status {
@@ -73,7 +75,18 @@ fn document(services: &[Seen], state: &State, policies: usize, records: u64) -> 
         })
         .collect();
     let in_doubt: Vec<u64> = state.open_intents().keys().copied().collect();
-    json!({ "services": services, "runs": runs, "in_doubt": in_doubt, "policies": policies, "records": records })
+    let now = site.clock.now();
+    let standing = site.orders.standing(now);
+    let orders: Vec<_> = standing.given().filter(|given| given.holds(now)).collect();
+    let waiting: Vec<_> = state
+        .waiting()
+        .iter()
+        .map(|(run, waiting)| json!({ "run": run, "plan": waiting.plan, "until": waiting.until.to_string() }))
+        .collect();
+    json!({
+        "services": services, "runs": runs, "in_doubt": in_doubt, "orders": orders, "waiting": waiting,
+        "policies": policies, "records": records,
+    })
 }
 
 fn last_runs(state: &State) -> Vec<&RunSummary> {
@@ -109,6 +122,21 @@ fn show(context: &Context, services: &[Seen], state: &State) {
     if !runs.is_empty() {
         screen.table(&["RUN", "STARTED", "PLAYBOOK", "TARGET", "END"], &runs);
         screen.say("");
+    }
+}
+
+/// What people ordered that holds now: the reason for not acting is as visible as an act (INVARIANT 11).
+fn orders(screen: &Screen, site: &Site) {
+    let now = site.clock.now();
+    for given in site.orders.standing(now).given().filter(|given| given.holds(now)) {
+        screen.say(&screen.paint(Tone::Warn, &super::order::words(given)));
+    }
+}
+
+fn waits(screen: &Screen, state: &State) {
+    for (run, waiting) in state.waiting() {
+        let word = screen.paint(Tone::Warn, "waits for approval:");
+        screen.say(&format!("{word} {run} until {} (plan {})", waiting.until, waiting.plan));
     }
 }
 

@@ -9,8 +9,8 @@ use super::slice::sets;
 use super::{Facts, PolicySet, ResourceFact, Source, Used, World};
 
 const PLAYBOOKS: [&str; 4] = ["acme/fix", "acme/look", "other/fix", "other/look"];
-/// Of the other kinds; only the first is in the world.
-const OTHERS: [&str; 3] = ["shop", "none", "nothing"];
+/// Of the other kinds.
+const OTHERS: [&str; 3] = ["shop", "lab", "yard"];
 const PROBES: [&str; 3] = ["service.web", "service.db", "login"];
 const SERVICES: [&str; 3] = ["web", "db", "cache"];
 
@@ -30,6 +30,12 @@ fn world() -> World {
         fact("storage.shop", &["front", "all"], false, "service.web"),
         fact("config.shop", &["back", "all"], true, "service.db"),
         fact("command.shop", &["all"], false, "command.shop"),
+        fact("storage.lab", &["back"], false, "storage.lab"),
+        fact("config.lab", &["front"], true, "service.cache"),
+        fact("command.lab", &["front"], false, "service.web"),
+        fact("storage.yard", &["all"], true, "service.db"),
+        fact("config.yard", &[], false, "config.yard"),
+        fact("command.yard", &["back", "all"], false, "service.db"),
         fact("probe.login", &["front"], false, "service.web"),
     ])
     .unwrap()
