@@ -36,11 +36,19 @@ fn rows() -> Vec<(&'static str, Action)> {
 }
 
 /// A gate over a trail in memory, with the given permits.
-struct Bench {
-    gate: Gate,
-    log: MemoryLog,
-    trail: Arc<Trail>,
+pub(crate) struct Bench {
+    pub(crate) gate: Gate,
+    pub(crate) log: MemoryLog,
+    pub(crate) trail: Arc<Trail>,
+    parts: Parts,
     _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// The gate of another run on the same host.
+    pub(crate) fn gate_of(&self, playbook: &str, run: u32) -> Gate {
+        gate(&self.parts, playbook, run)
+    }
 }
 
 fn facts(inventory: &Inventory) -> Vec<ResourceFact> {
@@ -51,7 +59,7 @@ fn facts(inventory: &Inventory) -> Vec<ResourceFact> {
     inventory.names().into_iter().map(fact).collect()
 }
 
-fn bench(permits: &str) -> Bench {
+pub(crate) fn bench(permits: &str) -> Bench {
     let configuration = Configuration::parse(std::path::Path::new("guardian.toml"), INVENTORY).expect("an inventory");
     let inventory = configuration.inventory;
     let world = World::build(&facts(&inventory)).expect("a world");
@@ -77,6 +85,15 @@ fn bench(permits: &str) -> Bench {
         limits: Limits::default(),
         approvals: Approvals::Required,
     };
+    let gate = gate(&parts, "acme/healer", 1);
+    Bench { gate, log, trail, parts, _folder: folder }
+}
+
+pub(crate) fn run_id(run: u32) -> RunId {
+    RunId::new(Timestamp::from_millis(1_800_000_000_000), run)
+}
+
+fn gate(parts: &Parts, playbook: &str, run: u32) -> Gate {
     let incident = Incident {
         id: "i-1".to_owned(),
         kind: "service_crashed".parse().expect("a name"),
@@ -87,9 +104,7 @@ fn bench(permits: &str) -> Bench {
         labels: Default::default(),
         bindings: Default::default(),
     };
-    let run = RunId::new(Timestamp::from_millis(1_800_000_000_000), 1);
-    let gate = Gate::new(parts, run, "acme/healer".parse().expect("a playbook"), incident, Box::new(|_| ()));
-    Bench { gate, log, trail, _folder: folder }
+    Gate::new(parts.clone(), run_id(run), playbook.parse().expect("a playbook"), incident, Box::new(|_| ()))
 }
 
 /// The narrowest permit for one verb.

@@ -33,6 +33,9 @@ const COMMON: &str = r#"
 (export "guardian:playbook/remediation@0.1.0#remediate" (func $remediate))
 "#;
 
+/// The one that must work after each of the others.
+const GOOD: &str = include_str!("guests/good.wat");
+
 /// Makes a component of a guest's text.
 pub(crate) fn component(guest: &str) -> Vec<u8> {
     let common = if guest.contains("(memory $big") {
@@ -66,7 +69,7 @@ fn program(guest: &str) -> Program {
     Program::new(&engine(), &code, &everything()).unwrap()
 }
 
-fn incident() -> Incident {
+pub(crate) fn incident() -> Incident {
     Incident {
         id: "i-1".to_owned(),
         kind: "service_crashed".parse().unwrap(),
@@ -94,7 +97,7 @@ fn reply(action: &Action) -> Reply {
 }
 
 /// A host that answers everything, and the list of what it was asked.
-fn willing() -> (Calls, Arc<Mutex<Vec<Action>>>) {
+pub(crate) fn willing() -> (Calls, Arc<Mutex<Vec<Action>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&asked);
     let calls: Calls = Box::new(move |action| {
@@ -114,8 +117,8 @@ fn ends(guest: &str, limits: &Limits, calls: Calls) -> GuestEnd {
 
 /// The good guest works: two calls, in order, and a report.
 fn good() {
-    static GOOD: OnceLock<Program> = OnceLock::new();
-    let program = GOOD.get_or_init(|| program(include_str!("guests/good.wat")));
+    static PROGRAM: OnceLock<Program> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| program(GOOD));
     let (calls, asked) = willing();
     let end = run(program, &incident(), &Limits::default(), calls);
     assert!(matches!(end, GuestEnd::Returned(_)), "{end:?}");
