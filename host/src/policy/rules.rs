@@ -18,10 +18,11 @@ use cedar_policy::{ActionConstraint, Effect, Policy};
 use crate::model::{Name, PlaybookId, Verb, nearest};
 
 use super::finding::Finding;
-use super::load::{Kind, Place};
+use super::load::Kind;
 use super::reads;
 use super::schema;
 use super::scope::Scope;
+use super::statement::Place;
 use super::world::World;
 
 /// What the rules learn about a policy.
