@@ -17,6 +17,7 @@ mod checkpoint;
 mod commit;
 mod error;
 mod frame;
+mod inheritance;
 mod intent;
 mod lock;
 mod opening;
