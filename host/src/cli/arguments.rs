@@ -250,6 +250,21 @@ pub enum TrustCommand {
         #[arg(long, value_name = "LABEL")]
         key: Option<String>,
     },
+    /// Never run these bytes again, whoever signed them.
+    Revoke {
+        /// The digest of the component: sha256:...
+        digest: String,
+        /// Why; stands on the trail.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Run no release of a playbook below this one, not even by rollback.
+    Floor {
+        /// The playbook, as publisher/name.
+        playbook: String,
+        /// The oldest release that may run.
+        release: u64,
+    },
     /// Declare that the machine's clock is right again after it was set back.
     ResetClock {
         /// Why; stands on the trail.
