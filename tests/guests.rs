@@ -12,6 +12,7 @@ mod returns;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use guardian::gate::{Gate, Halt};
 use guardian::model::{
     Action, Incident, IncidentSource, Interface, Limits, Reading, Reply, ServiceState, ServiceStatus, Timestamp,
     Verdict,
@@ -106,6 +107,16 @@ pub(crate) fn willing() -> (Calls, Arc<Mutex<Vec<Action>>>) {
         Ok::<Reply, CallError>(answer)
     });
     (calls, asked)
+}
+
+/// What a run hangs between the sandbox and its gate.
+fn through(mut gate: Gate) -> Calls {
+    Box::new(move |action| {
+        gate.call(action).map_err(|halt| match halt {
+            Halt::Guest(error) => CallError::Guest(error),
+            Halt::Stop(reason) => CallError::Abort { reason },
+        })
+    })
 }
 
 /// Runs `guest`, and afterwards the good one, on the same engine.

@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use guardian::audit::Body;
-use guardian::gate::{Gate, Halt};
 use guardian::model::{DenialCode, LimitHit, LimitName, Limits, RunState};
-use guardian::sandbox::{CallError, Calls, GuestEnd, run};
+use guardian::sandbox::{Calls, GuestEnd, run};
 
-use super::{GOOD, ends, incident, program, willing};
+use super::{GOOD, ends, incident, program, through, willing};
 use crate::coverage::{bench, run_id};
 
 fn hits(guest: &str, limits: &Limits, limit: LimitName, value: u64) {
@@ -79,16 +78,6 @@ fn a_million_calls_end_at_the_thousandth() {
     let end = ends(include_str!("million_calls.wat"), &Limits::default(), calls);
     assert_eq!(end, GuestEnd::Limit(LimitHit { limit: LimitName::Calls, value: 1_000 }));
     assert_eq!(asked.lock().unwrap().len(), 1_000);
-}
-
-/// What a run hangs between the sandbox and its gate.
-fn through(mut gate: Gate) -> Calls {
-    Box::new(move |action| {
-        gate.call(action).map_err(|halt| match halt {
-            Halt::Guest(error) => CallError::Guest(error),
-            Halt::Stop(reason) => CallError::Abort { reason },
-        })
-    })
 }
 
 #[test]

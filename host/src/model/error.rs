@@ -104,6 +104,8 @@ pub enum DenialCode {
     Budget,
     /// A person must approve first.
     NeedsApproval,
+    /// Its arguments are longer than they may be; the guest is told `invalid`.
+    TooLarge,
 }
 
 impl DenialCode {
@@ -116,6 +118,7 @@ impl DenialCode {
             Self::PolicyError => "policy-error",
             Self::Budget => "budget",
             Self::NeedsApproval => "needs-approval",
+            Self::TooLarge => "too-large",
         }
     }
 }
