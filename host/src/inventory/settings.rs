@@ -1,6 +1,7 @@
 //! The whole configuration, read and checked.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::durable::Folder;
@@ -76,10 +77,12 @@ impl Configuration {
         etc.trusted()?;
         etc.trusted_file("guardian.toml")?;
         let text = Self::text(etc, "guardian.toml")?;
-        let mut configuration = file::read_main(&etc.path().join("guardian.toml"), &text)?;
+        let main = etc.path().join("guardian.toml");
+        let mut configuration = file::read_main(&main, &text)?;
+        let mut read = vec![(main, text)];
         let more = match etc.sub("guardian.d") {
             Ok(folder) => folder,
-            Err(error) if error.is_not_found() => return configuration.checked(etc),
+            Err(error) if error.is_not_found() => return configuration.checked(&read),
             Err(error) => return Err(error.into()),
         };
         more.trusted()?;
@@ -92,8 +95,9 @@ impl Configuration {
             }
             let text = Self::text(&more, &name)?;
             file::read_more(&more.path().join(&name), &text, &mut configuration)?;
+            read.push((more.path().join(&name), text));
         }
-        configuration.checked(etc)
+        configuration.checked(&read)
     }
 
     /// Reads one text as a whole configuration, as for `guardian.toml`; `path` is for messages.
@@ -114,16 +118,23 @@ impl Configuration {
     }
 
     /// What can only be checked when every file has been read: names that point at each other.
-    fn checked(self, etc: &Folder) -> Result<Self, InventoryError> {
-        let wrong = |problem| InventoryError::Content { path: etc.path().join("guardian.toml"), line: 1, problem };
+    fn checked(self, read: &[(PathBuf, String)]) -> Result<Self, InventoryError> {
+        let wrong = |kind, name: &Name, problem| {
+            let (path, line) = place_of(read, kind, name);
+            InventoryError::Content { path, line, problem }
+        };
         for (name, service) in &self.inventory.services {
             if let Supervisor::Process(command) = &service.supervisor
                 && command.stop_time + command.settle_time >= self.limits.call_time()
             {
                 let seconds = self.limits.call_seconds;
-                return Err(wrong(format!(
-                    "service `{name}` takes longer to stop and settle than a call may take ({seconds} s): lower its `stop_time` or raise `call_seconds`"
-                )));
+                return Err(wrong(
+                    "service",
+                    name,
+                    format!(
+                        "service `{name}` takes longer to stop and settle than a call may take ({seconds} s): lower its `stop_time` or raise `call_seconds`"
+                    ),
+                ));
             }
         }
         for (name, probe) in &self.inventory.probes {
@@ -131,11 +142,23 @@ impl Configuration {
                 && !self.inventory.has(of)
             {
                 let problem = format!("probe `{name}` is `of` `{of}`, which is not in the inventory");
-                return Err(wrong(problem));
+                return Err(wrong("probe", name, problem));
             }
         }
         Ok(self)
     }
+}
+
+/// The file and the line where the table of a resource begins.
+fn place_of(read: &[(PathBuf, String)], kind: &str, name: &Name) -> (PathBuf, usize) {
+    let heads = [format!("[{kind}.{name}]"), format!("[{kind}.\"{name}\"]"), format!("[{kind}.'{name}']")];
+    let is_head = |line: &str| {
+        let line: String = line.chars().filter(|letter| !letter.is_whitespace()).collect();
+        heads.iter().any(|head| line.starts_with(head.as_str()))
+    };
+    let mut places = read.iter().filter_map(|(path, text)| Some((path.clone(), text.lines().position(is_head)? + 1)));
+    // Written in another way, inline for example: then at least in one of the files that were read.
+    places.next().unwrap_or_else(|| (read.first().map(|(path, _)| path.clone()).unwrap_or_default(), 1))
 }
 
 impl Inventory {
@@ -274,6 +297,24 @@ mod tests {
                 }
                 other => panic!("{other}"),
             }
+        }
+    }
+
+    #[test]
+    fn what_only_the_whole_shows_is_named_where_it_stands() {
+        let home = tempfile::tempdir().unwrap();
+        let etc = Folder::open(home.path()).unwrap();
+        let more = etc.make_sub("guardian.d").unwrap();
+        etc.replace("guardian.toml", b"[limits]\ncall_seconds = 5\n").unwrap();
+        more.replace("a.toml", b"[service.quick]\nunit = 'a.service'\n").unwrap();
+        for (text, line) in [
+            ("# slow\n\n[service.web]\ncommand = ['/bin/x']\nstop_time = '9s'\n", 3),
+            (" [ service . \"web\" ]\ncommand = ['/bin/x']\nstop_time = '9s'\n", 1),
+            ("\n[probe.far]\ncheck = { tcp = '127.0.0.1:1' }\nof = 'service.gone'\n", 2),
+        ] {
+            more.replace("b.toml", text.as_bytes()).unwrap();
+            let error = Configuration::load(&etc).unwrap_err().to_string();
+            assert!(error.contains(&format!("guardian.d/b.toml:{line}: ")), "{error}");
         }
     }
 
