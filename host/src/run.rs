@@ -18,7 +18,7 @@ mod report;
 mod request;
 mod site;
 
-pub use accept::{Accepted, accept, roll_back, verify};
+pub use accept::{Accepted, accept, refuse_unsigned, roll_back, verify};
 pub use admit::{Admitted, admit};
 pub use error::RunError;
 pub use execute::{Watcher, execute};

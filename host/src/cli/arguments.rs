@@ -158,9 +158,9 @@ pub enum PlaybookCommand {
         /// The private key file.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
-        /// For how many days it may be admitted.
-        #[arg(long, value_name = "DAYS", default_value_t = 365)]
-        days: u32,
+        /// For how many days it may be admitted; default: 365. Only for the first signature: later ones sign what it says.
+        #[arg(long, value_name = "DAYS")]
+        days: Option<u32>,
     },
     /// Check a signed component against this home's trust, without adding it.
     Verify {

@@ -39,7 +39,7 @@ pub(super) fn request(site: &Site, given: &IncidentArguments) -> Result<Request,
 /// Runs one request on an opened home, and shows each call as it ends.
 pub(super) fn one(site: &Site, lock: TrailLock, request: &Request, screen: &Screen) -> Result<RunReport, Failure> {
     let trail = Arc::new(site.open_trail(lock)?);
-    let shown = Screen::new(screen.json());
+    let shown = Screen::new(screen.json(), site.home.flag());
     let watcher = Box::new(move |call: &crate::gate::Call| shown.say(&story::call(&shown, call, false)));
     let hands = Arc::new(Hands::real(site.hands()?));
     screen.say(&format!("run {} for {} on {}", request.playbook, request.kind, request.target));
