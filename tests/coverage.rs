@@ -37,11 +37,19 @@ fn rows() -> Vec<(&'static str, Action)> {
 }
 
 /// A gate over a trail in memory, with the given permits.
-struct Bench {
-    gate: Gate,
-    log: MemoryLog,
-    trail: Arc<Trail>,
+pub(crate) struct Bench {
+    pub(crate) gate: Gate,
+    pub(crate) log: MemoryLog,
+    pub(crate) trail: Arc<Trail>,
+    parts: Parts,
     _folder: tempfile::TempDir,
+}
+
+impl Bench {
+    /// The gate of another run on the same host.
+    pub(crate) fn gate_of(&self, playbook: &str, run: u32) -> Gate {
+        gate(&self.parts, playbook, run)
+    }
 }
 
 fn facts(inventory: &Inventory) -> Vec<ResourceFact> {
@@ -52,7 +60,7 @@ fn facts(inventory: &Inventory) -> Vec<ResourceFact> {
     inventory.names().into_iter().map(fact).collect()
 }
 
-fn bench(permits: &str) -> Bench {
+pub(crate) fn bench(permits: &str) -> Bench {
     let configuration = Configuration::parse(std::path::Path::new("guardian.toml"), INVENTORY).expect("an inventory");
     let inventory = configuration.inventory;
     let world = World::build(&facts(&inventory)).expect("a world");
@@ -66,13 +74,12 @@ fn bench(permits: &str) -> Bench {
     let tools =
         ServiceTools { folder: folder.path().join("keeper"), bus: String::new(), keeper: guardian_tests::program() };
     let real = RealHands::on(&inventory, &tools, Arc::clone(&clock)).expect("hands");
-    let leases = Arc::new(Leases::default());
     let parts = Parts {
         policy,
         trail: Arc::clone(&trail),
         hands: Arc::new(Hands::simulated(SimulatedHands::new(real, BTreeSet::new()))),
         ledger: Arc::new(Ledger::default()),
-        leases: Arc::clone(&leases),
+        leases: Arc::new(Leases::default()),
         orders: Arc::new(Orders::none()),
         inventory: Arc::new(inventory),
         evidence: Arc::new(EvidenceFolder::nowhere()),
@@ -82,6 +89,15 @@ fn bench(permits: &str) -> Bench {
         limits: Limits::default(),
         approvals: Approvals::Required,
     };
+    let gate = gate(&parts, "acme/healer", 1);
+    Bench { gate, log, trail, parts, _folder: folder }
+}
+
+pub(crate) fn run_id(run: u32) -> RunId {
+    RunId::new(Timestamp::from_millis(1_800_000_000_000), run)
+}
+
+fn gate(parts: &Parts, playbook: &str, run: u32) -> Gate {
     let incident = Incident {
         id: "i-1".to_owned(),
         kind: "service_crashed".parse().expect("a name"),
@@ -92,17 +108,16 @@ fn bench(permits: &str) -> Bench {
         labels: Default::default(),
         bindings: Default::default(),
     };
-    let run = RunId::new(Timestamp::from_millis(1_800_000_000_000), 1);
+    let run = run_id(run);
     let pass = Pass {
-        leases: Arc::new(leases.of(run.clone(), std::time::Duration::from_secs(60))),
+        leases: Arc::new(parts.leases.of(run.clone(), std::time::Duration::from_secs(60))),
         run,
-        playbook: "acme/healer".parse().expect("a playbook"),
+        playbook: playbook.parse().expect("a playbook"),
         incident,
         approved: None,
         glass: None,
     };
-    let gate = Gate::new(parts, pass, Box::new(|_| ()));
-    Bench { gate, log, trail, _folder: folder }
+    Gate::new(parts.clone(), pass, Box::new(|_| ()))
 }
 
 /// The narrowest permit for one verb.

@@ -12,6 +12,7 @@ mod returns;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, OnceLock};
 
+use guardian::gate::{Gate, Halt};
 use guardian::model::{
     Action, Incident, IncidentSource, Interface, Limits, Reading, Reply, ServiceState, ServiceStatus, Timestamp,
     Verdict,
@@ -32,6 +33,9 @@ const COMMON: &str = r#"
   (local.get $at))
 (export "guardian:playbook/remediation@0.1.0#remediate" (func $remediate))
 "#;
+
+/// The one that must work after each of the others.
+const GOOD: &str = include_str!("guests/good.wat");
 
 /// Makes a component of a guest's text.
 pub(crate) fn component(guest: &str) -> Vec<u8> {
@@ -66,7 +70,7 @@ fn program(guest: &str) -> Program {
     Program::new(&engine(), &code, &everything()).unwrap()
 }
 
-fn incident() -> Incident {
+pub(crate) fn incident() -> Incident {
     Incident {
         id: "i-1".to_owned(),
         kind: "service_crashed".parse().unwrap(),
@@ -94,7 +98,7 @@ fn reply(action: &Action) -> Reply {
 }
 
 /// A host that answers everything, and the list of what it was asked.
-fn willing() -> (Calls, Arc<Mutex<Vec<Action>>>) {
+pub(crate) fn willing() -> (Calls, Arc<Mutex<Vec<Action>>>) {
     let asked = Arc::new(Mutex::new(Vec::new()));
     let list = Arc::clone(&asked);
     let calls: Calls = Box::new(move |action| {
@@ -103,6 +107,16 @@ fn willing() -> (Calls, Arc<Mutex<Vec<Action>>>) {
         Ok::<Reply, CallError>(answer)
     });
     (calls, asked)
+}
+
+/// What a run hangs between the sandbox and its gate.
+fn through(mut gate: Gate) -> Calls {
+    Box::new(move |action| {
+        gate.call(action).map_err(|halt| match halt {
+            Halt::Guest(error) => CallError::Guest(error),
+            Halt::Stop(reason) => CallError::Abort { reason },
+        })
+    })
 }
 
 /// Runs `guest`, and afterwards the good one, on the same engine.
@@ -114,8 +128,8 @@ fn ends(guest: &str, limits: &Limits, calls: Calls) -> GuestEnd {
 
 /// The good guest works: two calls, in order, and a report.
 fn good() {
-    static GOOD: OnceLock<Program> = OnceLock::new();
-    let program = GOOD.get_or_init(|| program(include_str!("guests/good.wat")));
+    static PROGRAM: OnceLock<Program> = OnceLock::new();
+    let program = PROGRAM.get_or_init(|| program(GOOD));
     let (calls, asked) = willing();
     let end = run(program, &incident(), &Limits::default(), calls);
     assert!(matches!(end, GuestEnd::Returned(_)), "{end:?}");

@@ -6,6 +6,7 @@
 mod bytes;
 mod publisher;
 mod release;
+mod swap;
 mod time;
 
 use guardian::trust::TrustError;

@@ -18,6 +18,7 @@ mod commit;
 mod effects;
 mod error;
 mod frame;
+mod inheritance;
 mod intent;
 mod lock;
 mod opening;

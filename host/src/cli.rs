@@ -81,29 +81,36 @@ fn one_line(message: &str) -> String {
 
 fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
     let context = Context::new(arguments.home, arguments.json)?;
-    let exit = match arguments.command {
+    act(&context, arguments.command).map_err(|failure| Failure {
+        message: screen::for_home(&failure.message, &context.home.flag()),
+        exit: failure.exit,
+    })
+}
+
+fn act(context: &Context, command: Command) -> Result<ExitCode, Failure> {
+    let exit = match command {
         Command::CompileWorker { limits } => return Ok(context::compile_worker(&limits)),
         Command::Keeper { folder } => return Ok(crate::capability::keeper_main(&folder)),
         Command::DemoService { port } => return Ok(demo::service(port)),
-        Command::Init => init::init(&context)?,
-        Command::Run(given) => run::run(&context, &given)?,
-        Command::Plan(given) => plan::plan(&context, &given)?,
-        Command::Undo { run, wait } => undo::undo(&context, &run, wait.as_deref())?,
-        Command::Approve(given) => approve::approve(&context, &given)?,
-        Command::Reject(given) => approve::reject(&context, &given)?,
-        Command::BreakGlass(given) => approve::break_glass(&context, &given)?,
-        Command::Pause(given) => order::pause(&context, &given)?,
-        Command::Unpause { resource, reason } => order::unpause(&context, &resource, &reason)?,
-        Command::Freeze { time, reason } => order::freeze(&context, &time, &reason)?,
-        Command::Unfreeze { reason } => order::unfreeze(&context, &reason)?,
-        Command::Demo(given) => demo::demo(&context, &given)?,
-        Command::Status => status::status(&context)?,
-        Command::Service(command) => service::execute(&context, command)?,
-        Command::Playbook(command) => playbook::execute(&context, command)?,
-        Command::Policy(command) => policy::execute(&context, command)?,
-        Command::Trust(command) => trust::execute(&context, command)?,
-        Command::Audit(command) => audit::execute(&context, command)?,
-        Command::Key(command) => key::execute(&context, command)?,
+        Command::Init => init::init(context)?,
+        Command::Run(given) => run::run(context, &given)?,
+        Command::Plan(given) => plan::plan(context, &given)?,
+        Command::Undo { run, wait } => undo::undo(context, &run, wait.as_deref())?,
+        Command::Approve(given) => approve::approve(context, &given)?,
+        Command::Reject(given) => approve::reject(context, &given)?,
+        Command::BreakGlass(given) => approve::break_glass(context, &given)?,
+        Command::Pause(given) => order::pause(context, &given)?,
+        Command::Unpause { resource, reason } => order::unpause(context, &resource, &reason)?,
+        Command::Freeze { time, reason } => order::freeze(context, &time, &reason)?,
+        Command::Unfreeze { reason } => order::unfreeze(context, &reason)?,
+        Command::Demo(given) => demo::demo(context, &given)?,
+        Command::Status => status::status(context)?,
+        Command::Service(command) => service::execute(context, command)?,
+        Command::Playbook(command) => playbook::execute(context, command)?,
+        Command::Policy(command) => policy::execute(context, command)?,
+        Command::Trust(command) => trust::execute(context, command)?,
+        Command::Audit(command) => audit::execute(context, command)?,
+        Command::Key(command) => key::execute(context, command)?,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "guardian", &mut std::io::stdout());
             Exit::Ok

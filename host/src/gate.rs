@@ -245,6 +245,19 @@ impl Gate {
         }
     }
 
+    /// Nobody is asked about it and nothing of it is kept but its beginning; that it was tried is on record all the same.
+    fn too_large(&self, action: &Action, bytes: u64) -> Ended {
+        let mut ended = self.deny(action, DenialCode::TooLarge, Vec::new());
+        if let Err(Halt::Guest(error)) = &mut ended.answer
+            && error.denial.is_some()
+        {
+            let most = self.parts.limits.argument_bytes;
+            let message = format!("the strings of this call have {bytes} bytes, and {most} are allowed");
+            *error = GuestError::new(ErrorCode::Invalid, message);
+        }
+        ended
+    }
+
     /// The trail could not take the call: nothing was done, and the guest is told so.
     fn not_recorded(&self, error: &AuditError) -> Ended {
         let message = error.to_string();

@@ -31,6 +31,7 @@ mod scope;
 mod slice;
 #[cfg(test)]
 mod sliced_equals_full;
+mod statement;
 mod world;
 
 pub use decide::{Decision, GateTerms, Permit, Question, Refusal};

@@ -24,7 +24,7 @@ mod site;
 mod undo;
 mod unwind;
 
-pub use accept::{Accepted, accept, roll_back, verify};
+pub use accept::{Accepted, accept, refuse_unsigned, roll_back, verify};
 pub use admit::{Admitted, admit};
 pub use approval::{Answers, Approvals, Asked, LONGEST_GLASS, People, plan_digest};
 pub use error::RunError;

@@ -33,6 +33,47 @@ fn without_a_home_every_command_says_how_to_make_one() {
 }
 
 #[test]
+fn a_trail_that_is_gone_is_not_a_home_that_was_never_made() {
+    let house = House::empty();
+    house.ok(&["init"]);
+    let home = guardian_tests::text(&house.root().canonicalize().expect("a path"));
+    for gone in ["var/keys/audit.key", "var/audit"] {
+        let place = house.root().join(gone);
+        std::fs::rename(&place, house.root().join("aside")).expect("moved");
+        // What is proposed can be copied: it is about this home.
+        let way_on = format!("`guardian audit recover --reason WHY --home {home}`");
+        house.refused(&["trust", "remove", "acme"], 5, &["is gone", &way_on]);
+        if gone == "var/audit" {
+            house.refused(&["audit", "list"], 5, &["is gone", &way_on]);
+        }
+        std::fs::rename(house.root().join("aside"), &place).expect("moved back");
+        house.ok(&["audit", "verify"]);
+    }
+    let said = house.guardian(&["audit", "recover", "--reason", "x"]);
+    assert_eq!(said.code, 2, "{said:?}");
+    assert!(
+        said.line().contains("it opens") && said.line().contains(&format!("audit fork --reason WHY --home {home}`"))
+    );
+}
+
+#[test]
+fn an_init_that_fails_leaves_nothing_and_takes_nothing() {
+    let house = House::empty();
+    let (etc, var) = (house.root().join("etc"), house.root().join("var"));
+    std::fs::write(&var, "a file is in the way").expect("written");
+    house.refused(&["init"], 2, &["var"]);
+    assert!(!etc.exists());
+    // What was there before stays.
+    std::fs::create_dir_all(etc.join("policy/hard")).expect("a folder");
+    std::fs::write(etc.join("policy/hard/own.cedar"), "// mine\n").expect("written");
+    house.refused(&["init"], 2, &["var"]);
+    assert!(!etc.join("trust").exists() && etc.join("policy/hard/own.cedar").exists());
+    std::fs::remove_file(&var).expect("removed");
+    house.ok(&["init"]);
+    assert!(etc.join("policy/hard/own.cedar").exists());
+}
+
+#[test]
 fn unknown_words_get_the_nearest() {
     let house = House::empty();
     for (arguments, words) in [

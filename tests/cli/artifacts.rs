@@ -84,8 +84,24 @@ fn a_malformed_or_missing_envelope_is_refused() {
     }
     std::fs::remove_file(post.envelope()).expect("removed");
     post.refused(3, &["not signed", "guardian playbook sign"]);
+    let refused = post.house.records("refused");
+    assert!(
+        refused.last().is_some_and(|record| record["reason"].as_str().is_some_and(|why| why.contains("not signed")))
+    );
     std::fs::remove_file(&post.wasm).expect("removed");
     post.refused(2, &[&text(&post.wasm)]);
+}
+
+#[test]
+fn days_are_for_the_first_signature() {
+    let post = Post::new();
+    let (house, file) = (&post.house, text(&post.wasm));
+    let key = text(&house.root().join("second.key"));
+    house.ok(&["key", "new", &key]);
+    house.refused(&["playbook", "sign", &file, "--key", &key, "--days", "30"], 2, &["leave out --days", "dsse.json"]);
+    house.ok(&["playbook", "sign", &file, "--key", &key]);
+    std::fs::remove_file(post.envelope()).expect("removed");
+    house.ok(&["playbook", "sign", &file, "--key", &key, "--days", "30"]);
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use guardian::model::{Denial, DenialCode, GuestError, LimitHit, LimitName, Limits};
-use guardian::sandbox::{CallError, Calls, GuestEnd};
+use guardian::audit::Body;
+use guardian::model::{DenialCode, LimitHit, LimitName, Limits, RunState};
+use guardian::sandbox::{Calls, GuestEnd, run};
 
-use super::{ends, willing};
+use super::{GOOD, ends, incident, program, through, willing};
+use crate::coverage::{bench, run_id};
 
 fn hits(guest: &str, limits: &Limits, limit: LimitName, value: u64) {
     let (calls, _) = willing();
@@ -79,15 +81,32 @@ fn a_million_calls_end_at_the_thousandth() {
 }
 
 #[test]
-fn a_million_denied_calls_end_there_too() {
-    let mut record = 0;
-    let calls: Calls = Box::new(move |action| {
-        record += 1;
-        let (action, resource) = (action.verb().id().to_owned(), action.resource_as_given());
-        Err(CallError::Guest(GuestError::denied(Denial { action, resource, code: DenialCode::NoPermit, record })))
-    });
-    let end = ends(include_str!("million_calls.wat"), &Limits::default(), calls);
+fn a_million_calls_that_the_policy_denies_end_there_too_and_leave_two_records() {
+    let permits = r#"@id("look") permit (principal == Guardian::Playbook::"acme/good",
+        action in [Guardian::Action::"service.status", Guardian::Action::"probe.run"],
+        resource in Guardian::Target::"service.web");"#;
+    let bench = bench(permits);
+    let gate = bench.gate_of("acme/flood", 2);
+    let transcript = gate.transcript();
+    let end = run(&program(include_str!("million_calls.wat")), &incident(), &Limits::default(), through(gate));
     assert_eq!(end, GuestEnd::Limit(LimitHit { limit: LimitName::Calls, value: 1_000 }));
+    assert_eq!(transcript.lock().unwrap().denied, 1_000);
+    // As a run ends: what was only counted is written then.
+    let (state, reason) = (RunState::NotHealed, "a limit".to_owned());
+    let ended = Body::RunEnd { state, reason, report: None, limit: None, millis: 1 };
+    bench.trail.append_durable(Some(&run_id(2)), ended).unwrap();
+    let records = bench.log.records();
+    let denied = records.iter().filter_map(|record| match &record.body {
+        Body::Denied { playbook, code: DenialCode::NoPermit, count, .. } => Some((playbook.to_string(), *count)),
+        _ => None,
+    });
+    assert_eq!(denied.collect::<Vec<_>>(), [("acme/flood".to_owned(), 1), ("acme/flood".to_owned(), 999)]);
+    assert!(records.iter().all(|record| !matches!(&record.body, Body::Intent { .. } | Body::Read { .. })));
+    // The host lives: the same trail and policy let the good one do its work.
+    let end = run(&program(GOOD), &incident(), &Limits::default(), through(bench.gate_of("acme/good", 3)));
+    assert!(matches!(end, GuestEnd::Returned(_)), "{end:?}");
+    bench.trail.flush().unwrap();
+    assert_eq!(bench.log.records().iter().filter(|record| matches!(&record.body, Body::Read { .. })).count(), 2);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! Guests that answer, with something or with nonsense.
 
-use guardian::model::Limits;
+use guardian::audit::Body;
+use guardian::model::{DenialCode, Limits};
 use guardian::sandbox::{CallError, Calls, GuestEnd};
 
-use super::{ends, good, willing};
+use super::{ends, good, through, willing};
+use crate::coverage::bench;
 
 fn traps(guest: &str, with: &str) {
     let (calls, _) = willing();
@@ -36,11 +38,18 @@ fn garbage_is_a_trap() {
 }
 
 #[test]
-fn a_huge_argument_is_invalid_and_never_reaches_the_gate() {
-    let (calls, asked) = willing();
-    let end = ends(include_str!("huge_argument.wat"), &Limits::default(), calls);
+fn a_huge_argument_is_invalid_and_on_the_trail_with_its_beginning() {
+    // A permit for everything: what is too large is refused before anybody is asked.
+    let bench = bench(r#"@id("all") @wide("a test") permit (principal, action, resource);"#);
+    let end = ends(include_str!("huge_argument.wat"), &Limits::default(), through(bench.gate_of("acme/x", 2)));
     assert!(matches!(end, GuestEnd::Returned(_)), "{end:?}");
-    assert!(asked.lock().unwrap().is_empty());
+    bench.trail.flush().unwrap();
+    let records = bench.log.records();
+    let denied = records.iter().filter_map(|record| match &record.body {
+        Body::Denied { action, resource, code: DenialCode::TooLarge, .. } => Some((action.as_str(), resource.len())),
+        _ => None,
+    });
+    assert!(matches!(&denied.collect::<Vec<_>>()[..], [("service.status", 100..200)]), "{records:?}");
 }
 
 #[test]

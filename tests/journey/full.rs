@@ -55,8 +55,7 @@ fn a_full_file_system_stops_new_runs_and_space_brings_them_back() {
     std::fs::rename(&var, &kept).expect("moved");
     std::fs::create_dir(&var).expect("a mount point");
     let Some(small) = Small::mount(&var) else {
-        eprintln!("skipped: mounting a small file system needs root");
-        return;
+        return guardian_tests::left_out("mounting a small file system (CAP_SYS_ADMIN)");
     };
     let copied = Command::new("cp").args(["-a", &format!("{}/.", text(&kept)), &text(&var)]).status().expect("cp");
     assert!(copied.success());

@@ -62,11 +62,38 @@ fn a_revoked_release_does_not_run() {
     let trust = house.root().join("etc/trust/publishers.toml");
     let good = std::fs::read_to_string(&trust).expect("the trust file");
     assert!(good.contains("revoked = []"), "{good}");
-    std::fs::write(&trust, good.replace("revoked = []", &format!("revoked = [\"{digest}\"]"))).expect("revoked");
+    house.refused(&["trust", "revoke", &digest, "--reason", " "], 2, &["--reason"]);
+    house.refused(&["trust", "revoke", "sha256:12", "--reason", "x"], 2, &["sha256"]);
+    house.ok(&["trust", "revoke", &digest, "--reason", "it deletes\u{1b}[2J logs"]);
+    house.refused(&["trust", "revoke", &digest, "--reason", "again"], 2, &["revoked already"]);
+    let records = house.records("trust");
+    let record = records.last().expect("a record");
+    assert_eq!(record["change"], "revoked");
+    assert!(
+        record["key"].as_str().is_some_and(|key| key.starts_with(&digest) && key.contains("it deletes")),
+        "{record}"
+    );
     let said = house.heal(&[]);
     assert_eq!(said.code, 3, "{said:?}");
     assert!(said.line().contains("revoked"), "{said:?}");
     assert_eq!(house.web(), None);
     std::fs::write(&trust, good).expect("mended");
+    assert_eq!(house.heal(&[]).code, 0);
+}
+
+#[test]
+fn a_floor_holds_against_a_rollback() {
+    let house = House::new();
+    let second = release(&house, 2, "second");
+    house.ok(&["playbook", "add", &text(&second)]);
+    house.ok(&["playbook", "rollback", "guardian/service_crashed", "--to", "1"]);
+    house.ok(&["trust", "floor", "guardian/service_crashed", "2"]);
+    let records = house.records("trust");
+    let record = records.last().expect("a record");
+    assert_eq!((&record["change"], &record["key"]), (&"floor".into(), &"guardian/service_crashed 2".into()));
+    house.refused(&["playbook", "rollback", "guardian/service_crashed", "--to", "1"], 3, &["2"]);
+    let said = house.heal(&[]);
+    assert_eq!((said.code, house.web()), (3, None), "{said:?}");
+    house.ok(&["playbook", "rollback", "guardian/service_crashed", "--to", "2"]);
     assert_eq!(house.heal(&[]).code, 0);
 }

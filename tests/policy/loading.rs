@@ -83,6 +83,24 @@ fn a_permit_that_is_too_wide_is_refused_unless_it_says_why() {
 }
 
 #[test]
+fn what_waits_for_a_time_window_is_refused_until_there_are_windows() {
+    let when = "when { context.windows.contains(\"trading\") }";
+    let hard = "@id(\"h\") forbid (principal, action == Guardian::Action::\"service.stop\", resource)";
+    let gate = hard.replace("\"h\")", "\"g\") @gate(\"approval\") @approvers(\"sre\") @quorum(\"1\")");
+    for (path, text) in [
+        ("permits/a.cedar", format!("@id(\"a\")\n{GOOD}\n{when};")),
+        ("hard/a.cedar", format!("\n{hard}\n{when};")),
+        ("hard/a.cedar", format!("\n{hard}\nwhen {{ context[\"\\u{{77}}indows\"].contains(\"x\") }};")),
+        ("gates/a.cedar", format!("\n{gate}\n{when} unless {{ context.approvals.contains(\"sre\") }};")),
+    ] {
+        refused(path, &text, &["a.cedar:", "no time windows yet", "context.now"]);
+    }
+    refused("hard/a.cedar", &format!("\n{hard}\n{when};"), &["a.cedar:3:"]);
+    let now = hard.to_owned() + " when { context.now.toTime() >= duration(\"22h\") };";
+    assert_eq!(complaints(&[("hard/a.cedar", &now), ("permits/a.cedar", DEFAULT_BASICS)]), [""; 0]);
+}
+
+#[test]
 fn gates_can_be_opened_by_somebody() {
     let gate = |notes: &str, when: &str| {
         format!("@id(\"g\") {notes} forbid (principal, action == Guardian::Action::\"service.stop\", resource) {when};")
@@ -101,6 +119,19 @@ fn gates_can_be_opened_by_somebody() {
         refused(path, &gate(&notes, open), &["`@quorum`", quorum]);
     }
     refused(path, &gate(whole, ""), &["no approval can open this gate"]);
+    // Who is asked is who opens it.
+    let both = whole.replace("\"sre\"", "\"sre, dba\"");
+    refused(
+        path,
+        &gate(&both, open),
+        &["a.cedar:1:", "`dba` is asked and cannot open", "context.approvals.contains(\"dba\")"],
+    );
+    let wrong = open.replace("sre", "lead");
+    refused(path, &gate(whole, &wrong), &["a.cedar:1:", "`sre` is asked and cannot open"]);
+    refused(path, &gate(whole, &wrong), &["approval of `lead`", "`@approvers` does not name it"]);
+    refused(path, &gate(whole, "unless { !context.approvals.isEmpty() }"), &["nobody can tell", "contains(\"ROLE\")"]);
+    let two = "unless { context.approvals.contains(\"sre\") || context.approvals.containsAll([\"dba\"]) }";
+    assert_eq!(complaints(&[(path, &gate(&both, two)), ("permits/a.cedar", DEFAULT_BASICS)]), [""; 0]);
     refused(path, &gate(&whole.replace("approvers", "approver"), open), &["`@approver`", "did you mean `@approvers`?"]);
 }
 

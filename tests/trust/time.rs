@@ -37,7 +37,7 @@ fn the_same_release_with_another_digest_is_refused() {
     release.host.refuse(&release.component, &release.envelope);
     release.host.seen.accepted.insert(9, Digest::of(b"nine"));
     release.host.refuse(&release.component, &release.envelope);
-    release.host.trust.revoke(Digest::of(b"what was accepted as 7"));
+    release.host.trust.revoke(Digest::of(b"what was accepted as 7")).unwrap();
     release.host.refuse(&release.component, &release.envelope);
     let release = after(7, Digest::of(&release.component));
     release.host.accept(&release.component, &release.envelope);
@@ -84,7 +84,7 @@ fn a_revoked_release_does_not_hold_the_high_water_mark() {
     let stolen = Digest::of(b"signed with a stolen key");
     let mut release = after(u64::from(u32::MAX), stolen);
     release.host.refuse(&release.component, &release.envelope);
-    release.host.trust.revoke(stolen);
+    release.host.trust.revoke(stolen).unwrap();
     release.host.accept(&release.component, &release.envelope);
     // What was accepted and stands still holds.
     release.host.seen.accepted.insert(8, Digest::of(b"eight"));
@@ -98,7 +98,7 @@ fn a_revoked_digest_never_runs() {
     let digest = Digest::of(&release.component);
     release.accept_before();
     release.host.accept(&release.component, &release.envelope);
-    release.host.trust.revoke(digest);
+    release.host.trust.revoke(digest).unwrap();
     assert!(
         matches!(release.host.refuse(&release.component, &release.envelope), TrustError::Revoked(found) if found == digest)
     );

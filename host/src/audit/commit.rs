@@ -199,6 +199,10 @@ impl Commit {
             batch.extend(queue.pending.pop_front());
         }
         queue.leading = !batch.is_empty();
+        if queue.leading {
+            // It is tried again: who waits for it now must not be told how the last attempt went.
+            queue.refused = None;
+        }
         batch
     }
 
@@ -298,4 +302,66 @@ fn settle(queue: &mut Queue, batch: Vec<Pending>, written: Result<(), Failure>) 
         }
     }
     written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, Sender, channel};
+    use std::time::Duration;
+
+    use super::super::record::Body;
+    use super::*;
+    use crate::model::{Actor, SystemClock};
+
+    /// Says when it is asked to write, and answers what it is told.
+    struct Told {
+        asked: Sender<()>,
+        answer: Receiver<Result<(), Failure>>,
+    }
+
+    impl Storage for Told {
+        fn watch(&mut self) -> Result<(), Failure> {
+            Ok(())
+        }
+
+        fn append(&mut self, _batch: &[u8], _before: &Frontier) -> Result<(), Failure> {
+            self.asked.send(()).unwrap();
+            self.answer.recv().unwrap()
+        }
+
+        fn place(&self) -> (u64, u64) {
+            (0, 0)
+        }
+
+        fn left(&self) -> u64 {
+            u64::MAX
+        }
+    }
+
+    #[test]
+    fn who_waits_again_hears_of_the_new_attempt_and_not_of_the_last() {
+        let ((asked, is_asked), (answers, answer)) = (channel(), channel());
+        let commit =
+            Commit::new(Box::new(Told { asked, answer }), Frontier::default(), State::default(), LARGEST_BATCH);
+        let actor = Actor { uid: 0, login_uid: None };
+        let draft = Draft::new("0", &actor, None, None, Body::Resumed { left_bytes: 1 }).unwrap();
+        answers.send(Err(Failure::NoSpace("full".to_owned()))).unwrap();
+        let (seq, first) = commit.submit(draft, &SystemClock::default()).unwrap();
+        assert!(matches!(first, Err(Failure::NoSpace(_))));
+        is_asked.recv().unwrap();
+        std::thread::scope(|scope| {
+            let leader = scope.spawn(|| commit.wait(seq));
+            is_asked.recv().unwrap();
+            let waits = scope.spawn(|| commit.wait(seq));
+            // A sleep may end unasked, here often: it must go on waiting.
+            for _ in 0..200 {
+                std::thread::sleep(Duration::from_millis(1));
+                waits.thread().unpark();
+            }
+            let still = !waits.is_finished();
+            answers.send(Ok(())).unwrap();
+            assert!(still);
+            assert!(leader.join().unwrap().is_ok() && waits.join().unwrap().is_ok());
+        });
+    }
 }

@@ -79,6 +79,15 @@ pub enum AuditError {
         /// Where it would be.
         path: PathBuf,
     },
+    /// There was a trail: the folder of keys is not empty.
+    #[error(
+        "the audit trail at `{}` is gone; put it back if you can, or go on with `guardian audit recover --reason WHY`",
+        path.display()
+    )]
+    Lost {
+        /// Where it was.
+        path: PathBuf,
+    },
     /// A recovery or a fork did not come to its end: the trail that is there lacks what it was to take over.
     #[error(
         "a successor of the audit trail was begun and not finished, as `{}` says; run `guardian audit recover --reason` again",

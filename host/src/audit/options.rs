@@ -72,9 +72,8 @@ impl Places {
     /// Opens the folders of a trail that exists.
     pub(super) fn open(var: &Path) -> Result<Self, AuditError> {
         let absolute = absolute(var);
-        let path = absolute.join("audit");
         let missing = |error: crate::durable::DurableError| {
-            if error.is_not_found() { AuditError::Missing { path: path.clone() } } else { error.into() }
+            if error.is_not_found() { absent(&absolute) } else { error.into() }
         };
         let var = Folder::open(&absolute).map_err(missing)?;
         let audit = var.sub("audit").map_err(missing)?;
@@ -85,9 +84,8 @@ impl Places {
 
     /// The folder of a trail that exists or is being made: what the lock is taken in, before anything else is opened.
     pub(super) fn audit(var: &Path) -> Result<Folder, AuditError> {
-        let path = absolute(var).join("audit");
-        Folder::open(&path)
-            .map_err(|error| if error.is_not_found() { AuditError::Missing { path } } else { error.into() })
+        let var = absolute(var);
+        Folder::open(&var.join("audit")).map_err(|error| if error.is_not_found() { absent(&var) } else { error.into() })
     }
 
     /// Makes the folders that are not there.
@@ -96,6 +94,16 @@ impl Places {
         let audit = var.make_sub("audit")?;
         let (segments, log) = (audit.make_sub("seg")?, audit.make_sub("log")?);
         Ok(Self { audit, segments, log, keys: var.make_sub("keys")?, state: var.make_sub("state")? })
+    }
+}
+
+/// Why there is no trail. A home has keys from its beginning: where some are, there was a trail, and to make another one
+/// as if nothing had been would forget it.
+pub(super) fn absent(var: &Path) -> AuditError {
+    let path = var.join("audit");
+    match Folder::open(&var.join("keys")).and_then(|keys| keys.names()) {
+        Ok(names) if !names.is_empty() => AuditError::Lost { path },
+        _ => AuditError::Missing { path },
     }
 }
 

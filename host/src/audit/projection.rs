@@ -104,7 +104,7 @@ pub struct Waiting {
 }
 
 /// Seconds and how many effects fell into each, oldest first.
-type Seconds = VecDeque<(u64, u32)>;
+pub(super) type Seconds = VecDeque<(u64, u32)>;
 
 /// What the trail says about now.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -123,7 +123,6 @@ pub struct State {
     waiting: BTreeMap<RunId, Waiting>,
     runs: VecDeque<RunSummary>,
     policy: Option<Digest>,
-    incident_runs: u64,
 }
 
 impl State {
@@ -216,12 +215,6 @@ impl State {
         self.policy
     }
 
-    /// How many runs the trail ever began.
-    #[must_use]
-    pub const fn run_count(&self) -> u64 {
-        self.incident_runs
-    }
-
     /// Goes on by one record of `length` bytes.
     pub(super) fn apply(&mut self, record: &Record, length: usize) {
         self.last_seen = self.last_seen.max(record.t.millis());
@@ -241,13 +234,7 @@ impl State {
                 self.store(*change, playbook, *release, *component)
             }
             Body::Successor { last_seen, .. } => self.last_seen = self.last_seen.max(last_seen.millis()),
-            Body::HighWater { playbook, release, component, went_back, accepted } => {
-                self.store(StoreChange::Added, playbook, *release, *component);
-                if let Some(mark) = self.high_water.get_mut(playbook) {
-                    mark.accepted.extend(accepted.iter().copied());
-                    mark.went_back = *went_back;
-                }
-            }
+            Body::HighWater { .. } => self.take_over(&record.body),
             Body::Order(given) => {
                 self.orders.retain(|earlier| earlier.what != given.what && earlier.holds(record.t));
                 self.orders.push(given.clone());
@@ -409,7 +396,6 @@ impl State {
 
     fn run_started(&mut self, record: &Record, playbook: &PlaybookId, release: u64, incident: &crate::model::Incident) {
         let Some(id) = record.run.clone() else { return };
-        self.incident_runs += 1;
         self.runs.push_back(RunSummary {
             id,
             playbook: playbook.clone(),
@@ -457,8 +443,51 @@ impl State {
         spent.1 = spent.1.saturating_add(length);
     }
 
+    /// What an earlier trail knew of a playbook.
+    fn take_over(&mut self, body: &Body) {
+        let Body::HighWater { playbook, release, component, went_back, accepted, used } = body else { return };
+        self.store(StoreChange::Added, playbook, *release, *component);
+        if let Some(mark) = self.high_water.get_mut(playbook) {
+            mark.accepted.extend(accepted.iter().copied());
+            mark.went_back = *went_back;
+        }
+        for (key, seconds) in used {
+            self.raise_counts(playbook, key, seconds);
+        }
+    }
+
+    /// What the playbook has used, by `verb resource`.
+    pub(super) fn counts(&self, playbook: &PlaybookId) -> impl Iterator<Item = (&String, &Seconds)> {
+        self.used.get(playbook).into_iter().flatten()
+    }
+
+    /// Takes over counts that are higher, or known only there.
+    fn raise_counts<'a>(&mut self, playbook: &PlaybookId, key: &str, theirs: impl IntoIterator<Item = &'a (u64, u32)>) {
+        let ours = self.used.entry(playbook.clone()).or_default().entry(key.to_owned()).or_default();
+        let mut raised: BTreeMap<u64, u32> = ours.iter().copied().collect();
+        for (second, count) in theirs {
+            let known = raised.entry(*second).or_default();
+            *known = (*known).max(*count);
+        }
+        *ours = raised.into_iter().collect();
+    }
+
+    /// Takes over marks, counts and doubts of an earlier place in the same trail, as far as they are known only there.
+    /// An intent whose outcome stands on records that are lost is in doubt again: a person looks once more.
+    pub(super) fn raise(&mut self, other: &Self) {
+        for (playbook, counts) in &other.used {
+            for (key, seconds) in counts {
+                self.raise_counts(playbook, key, seconds);
+            }
+        }
+        for (seq, open) in &other.open {
+            self.open.entry(*seq).or_insert_with(|| open.clone());
+        }
+        self.raise_marks(other);
+    }
+
     /// Takes over high-water marks that are higher, or known only there.
-    pub(super) fn raise_marks(&mut self, other: &Self) {
+    fn raise_marks(&mut self, other: &Self) {
         for (playbook, theirs) in &other.high_water {
             let ours = self.high_water.entry(playbook.clone()).or_insert_with(|| theirs.clone());
             ours.accepted.extend(theirs.accepted.iter().map(|(digest, release)| (*digest, *release)));

@@ -58,6 +58,27 @@ pub enum TrustChange {
     Removed,
     /// The operator declared the clock to be right again.
     ClockReset,
+    /// These bytes never run again, whoever signed them.
+    Revoked,
+    /// No release of a playbook below this one runs again.
+    Floor,
+    /// The change of the record before was not made: the file could not be written.
+    NotMade,
+}
+
+impl TrustChange {
+    /// The word in the field `change`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::ClockReset => "clock-reset",
+            Self::Revoked => "revoked",
+            Self::Floor => "floor",
+            Self::NotMade => "not-made",
+        }
+    }
 }
 
 /// How the store changed.
@@ -226,6 +247,9 @@ pub enum Body {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         went_back: Option<Digest>,
         accepted: Vec<(u64, Digest)>,
+        /// What it used in the day before: by `verb resource`, seconds since 1970 and how many effects up to then.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+        used: BTreeMap<String, Vec<(u64, u32)>>,
     },
     /// After a successor: an intent of the old trail, there record `of`, whose outcome is not known. It stands for that
     /// intent from here on: it stops runs on its target until somebody says what became of it.

@@ -48,8 +48,10 @@ pub(super) struct Refusals {
 }
 
 fn key(run: Option<&RunId>, body: &Body) -> Option<Key> {
-    let Body::Denied { action, resource, playbook, code, .. } = body else { return None };
-    Some(Key { run: run.cloned(), what: format!("{playbook} {action} {} {resource}", code.word()) })
+    let Body::Denied { action, resource, arguments, playbook, code, .. } = body else { return None };
+    // Each part as a literal, so that no two refusals share a text.
+    let what = format!("{playbook} {action} {} {resource:?} {arguments:?}", code.word());
+    Some(Key { run: run.cloned(), what })
 }
 
 impl Key {
@@ -106,5 +108,34 @@ impl Refusals {
         let keys: Vec<Key> =
             self.held.iter().filter(|(key, held)| over(key, held)).map(|(key, _)| key.clone()).collect();
         keys.into_iter().filter_map(|key| self.held.remove(&key).and_then(|held| key.due(held))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::DenialCode;
+
+    fn denied(resource: &str, argument: &str) -> Body {
+        Body::Denied {
+            action: "log.write".to_owned(),
+            resource: resource.to_owned(),
+            arguments: [("message".to_owned(), argument.to_owned())].into(),
+            playbook: "acme/x".parse().unwrap(),
+            code: DenialCode::NoPermit,
+            policies: Vec::new(),
+            count: 1,
+            until: Timestamp::from_millis(0),
+        }
+    }
+
+    #[test]
+    fn another_argument_is_another_refusal() {
+        let now = Timestamp::from_millis(1_000);
+        let mut refusals = Refusals::default();
+        assert!(refusals.hold(None, None, denied("run.self", "a"), 7, now).is_empty());
+        assert_eq!(refusals.count(None, &denied("run.self", "a"), now), Some(7));
+        assert_eq!(refusals.count(None, &denied("run.self", "b"), now), None, "it would stand on no record");
+        assert_eq!(refusals.count(None, &denied("run.self {\"message\": \"a\"}", ""), now), None);
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! A trail that does not hold is never repaired in place, because a repaired trail and a forged one look alike. It gets a
 //! successor: a new log with a new key, whose first record names the old checkpoint, how much could be read and how much
-//! could not, who decided that, and why. The old files are moved to `audit/old/`, never deleted. Taken over are the
-//! high-water marks as far as anything readable knows them (so that no older release comes in through a recovery) and the
-//! latest time seen. Quota counts begin anew, and the first record says so by being there.
+//! could not, who decided that, and why. The old files are moved to `audit/old/`, never deleted. Taken over is what
+//! [`super::inheritance`] says, as far as anything readable knows it, and the latest time seen. A trail that holds is not
+//! recovered: its successor would only hide where it came from.
 //!
 //! It can be interrupted at any point and started again: `audit/old/pending` says which move is under way, and stands
 //! until the marks are durable on the new trail. While it stands no trail is opened or made: one without the marks would
@@ -18,13 +18,14 @@ use super::frame::HEADER_BYTES;
 use super::lock::Lock;
 use super::opening;
 use super::options::{AuditOptions, Places};
-use super::projection::{OpenIntent, State};
+use super::projection::State;
+use super::reader::Reader;
 use super::record::{Body, Record, SuccessorKind};
 use super::scan::{self, End, Walk};
 use super::snapshot::{SNAPSHOT, Snapshot};
 use super::trail::Trail;
 use crate::durable::{DurableError, Folder};
-use crate::model::{Actor, Clock};
+use crate::model::{Actor, Clock, RunId};
 
 const OLD: &str = "old";
 const PENDING: &str = "pending";
@@ -42,17 +43,23 @@ pub struct Succession {
     pub kept: std::path::PathBuf,
     /// Records of it that could be read.
     pub readable: u64,
-    /// Records that its checkpoint speaks of and that could not be read.
+    /// Records that its checkpoint or its snapshot speaks of and that could not be read.
     pub lost: u64,
+    /// How many records its checkpoint or its snapshot speaks of; none if neither was there: then nobody knows how many
+    /// were lost.
+    pub known: Option<u64>,
     /// Playbooks whose high-water mark was taken over.
     pub marks: usize,
 }
+
+/// A record that takes something over, and the call it belongs to.
+pub(super) type Taken = (Option<RunId>, Option<u32>, Body);
 
 impl Trail {
     /// Begins a new trail after one that is damaged, lost, or was put back to an earlier state.
     ///
     /// # Errors
-    /// When the reason is empty, another process writes the trail, or a file cannot be moved or made.
+    /// When the reason is empty, the trail holds, another process writes it, or a file cannot be moved or made.
     pub fn recover(
         options: &AuditOptions,
         reason: &str,
@@ -92,8 +99,12 @@ fn succeed(
     let places = Places::make(&options.var)?;
     let lock = Lock::take(&places.audit, options.lock_wait)?;
     let old = places.audit.make_sub(OLD)?;
-    if kind == SuccessorKind::Fork && !old.dir().exists(PENDING) {
-        opening::read(&places, &LogKey::load(&places.keys)?)?;
+    if !old.dir().exists(PENDING) {
+        let opened = LogKey::load(&places.keys).and_then(|key| opening::read(&places, &key));
+        match kind {
+            SuccessorKind::Fork => drop(opened?),
+            SuccessorKind::Recover => refuse_if_it_holds(options, opened.is_ok())?,
+        }
     }
     let kept = set_aside(&places, &old, clock.as_ref())?;
     let salvaged = salvage(&kept)?;
@@ -102,7 +113,8 @@ fn succeed(
     let succession = Succession {
         kept: kept.path().to_owned(),
         readable: salvaged.readable,
-        lost: salvaged.signed.saturating_sub(salvaged.readable),
+        lost: salvaged.known.unwrap_or(0).saturating_sub(salvaged.readable),
+        known: salvaged.known,
         marks: salvaged.state.playbooks().count(),
     };
     let first = Body::Successor {
@@ -115,25 +127,26 @@ fn succeed(
         last_seen: salvaged.state.last_seen(),
         kept: kept.path().display().to_string(),
     };
+    let taken = salvaged.state.handed_on(clock.now());
     let trail = Trail::create_locked(options, places, lock, actor, clock, Some(first))?;
-    for (playbook, mark) in salvaged.state.playbooks() {
-        let accepted = mark.accepted.iter().map(|(release, digest)| (*release, *digest)).collect();
-        let went_back = mark.went_back;
-        let (release, component) = (mark.release, mark.component);
-        trail.append(
-            None,
-            None,
-            Body::HighWater { playbook: playbook.clone(), release, component, went_back, accepted },
-        )?;
-    }
-    for (of, open) in salvaged.state.open_intents() {
-        let OpenIntent { run, step, playbook, verb, resource, .. } = open.clone();
-        trail.append(run.as_ref(), step, Body::InDoubt { of: *of, playbook, verb, resource })?;
+    for (run, step, body) in taken {
+        trail.append(run.as_ref(), step, body)?;
     }
     trail.flush()?;
     trail.publish()?;
     old.remove(PENDING)?;
     Ok((trail, succession))
+}
+
+/// Recovering is for a trail that does not hold; one that does is as good as any that would follow it.
+fn refuse_if_it_holds(options: &AuditOptions, opens: bool) -> Result<(), AuditError> {
+    match Reader::open(&options.var).and_then(|reader| reader.verify()) {
+        Ok(verified) if opens => Err(AuditError::Option(format!(
+            "the audit trail holds: it opens and its {} records verify, so there is nothing to recover from; on a cloned machine `guardian audit fork --reason WHY` begins a trail of its own",
+            verified.records
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Whether no successor is under way; asked under the lock, so that one that is being made right now is waited for.
@@ -189,13 +202,13 @@ fn rename(from: &Folder, name: &str, to: &Folder, as_name: &str) -> Result<(), A
 struct Salvaged {
     state: State,
     readable: u64,
-    signed: u64,
+    known: Option<u64>,
     checkpoint: String,
 }
 
 /// Reads what can be read of the old trail: each segment for itself, up to the first thing that does not hold.
 fn salvage(kept: &Folder) -> Result<Salvaged, AuditError> {
-    let mut salvaged = Salvaged { state: State::default(), readable: 0, signed: 0, checkpoint: String::new() };
+    let mut salvaged = Salvaged { state: State::default(), readable: 0, known: None, checkpoint: String::new() };
     let not_there = |error: &DurableError| error.is_not_found();
     match kept.sub("seg") {
         Ok(segments) => {
@@ -209,10 +222,15 @@ fn salvage(kept: &Folder) -> Result<Salvaged, AuditError> {
     if let Ok(bytes) = kept.sub("log").and_then(|log| log.read_bounded(CHECKPOINT, LARGEST_OLD_CHECKPOINT)) {
         salvaged.checkpoint = String::from_utf8_lossy(&bytes).into_owned();
         // Unverified on purpose: it is quoted, and the number only says how much is missing at most.
-        salvaged.signed = salvaged.checkpoint.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or(0);
+        salvaged.known = salvaged.checkpoint.lines().nth(1).and_then(|size| size.parse().ok());
     }
     if let Some(snapshot) = LogKey::load(kept).ok().and_then(|key| Snapshot::load(kept, &key)) {
-        salvaged.state.raise_marks(&snapshot.state);
+        // With the segments gone as a whole it is the last that knows.
+        let size = snapshot.tree.size();
+        salvaged.known = salvaged.known.max(Some(size));
+        if salvaged.readable < size {
+            salvaged.state.raise(&snapshot.state);
+        }
     }
     Ok(salvaged)
 }

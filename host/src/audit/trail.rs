@@ -121,7 +121,7 @@ impl Trail {
         let places = Places::open(&options.var)?;
         let key = match LogKey::load(&places.keys) {
             Err(AuditError::File(error)) if error.is_not_found() => {
-                return Err(AuditError::Missing { path: places.audit.path().to_owned() });
+                return Err(super::options::absent(&options.var));
             }
             key => key?,
         };

@@ -269,9 +269,9 @@ pub enum PlaybookCommand {
         /// The private key file.
         #[arg(long, value_name = "FILE")]
         key: PathBuf,
-        /// For how many days it may be admitted.
-        #[arg(long, value_name = "DAYS", default_value_t = 365)]
-        days: u32,
+        /// For how many days it may be admitted; default: 365. Only for the first signature: later ones sign what it says.
+        #[arg(long, value_name = "DAYS")]
+        days: Option<u32>,
     },
     /// Check a signed component against this home's trust, without adding it.
     Verify {
@@ -360,6 +360,21 @@ pub enum TrustCommand {
         /// Only the key with this label.
         #[arg(long, value_name = "LABEL")]
         key: Option<String>,
+    },
+    /// Never run these bytes again, whoever signed them.
+    Revoke {
+        /// The digest of the component: sha256:...
+        digest: String,
+        /// Why; stands on the trail.
+        #[arg(long)]
+        reason: String,
+    },
+    /// Run no release of a playbook below this one, not even by rollback.
+    Floor {
+        /// The playbook, as publisher/name.
+        playbook: String,
+        /// The oldest release that may run.
+        release: u64,
     },
     /// Declare that the machine's clock is right again after it was set back.
     ResetClock {

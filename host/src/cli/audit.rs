@@ -162,15 +162,19 @@ fn succeed(context: &Context, kind: SuccessorKind, reason: &str) -> Result<Exit,
     let screen = &context.screen;
     if screen.json() {
         screen.document("audit-successor", &json!({
-            "record": first.record, "kept": old.kept, "readable": old.readable, "lost": old.lost, "high_water_marks": old.marks,
+            "record": first.record, "kept": old.kept, "readable": old.readable, "lost": old.lost, "known": old.known, "high_water_marks": old.marks,
         }))?;
     } else {
         screen.say(&format!("{} a new trail; its first record names the old one", screen.paint(Tone::Good, "began")));
         screen.say(&line(screen, &first.record));
         screen.say(&format!("  the old files lie in {}", old.kept.display()));
+        let lost = match old.known {
+            Some(_) => format!("{} cannot", old.lost),
+            None => "how many there were is not known: it left neither checkpoint nor snapshot".to_owned(),
+        };
         screen.say(&format!(
-            "  {} of its records can be read, {} cannot; {} high-water marks were taken over",
-            old.readable, old.lost, old.marks
+            "  {} of its records can be read, {lost}; {} high-water marks were taken over",
+            old.readable, old.marks
         ));
     }
     Ok(Exit::Ok)
@@ -254,7 +258,7 @@ fn what(body: &Body) -> String {
         Body::Trust { change, publisher, key, digest } => {
             let publisher = publisher.as_ref().map_or_else(String::new, |name| format!(" for {name}"));
             let key = key.as_ref().map_or_else(String::new, |key| format!(" {}", show(key)));
-            format!("{}{key}{publisher}, {}", format!("{change:?}").to_lowercase(), digest.short())
+            format!("{}{key}{publisher}, {}", change.word(), digest.short())
         }
         Body::Settled { of, reason } => format!("what became of {of}: {}", show(reason)),
         Body::Person { action, resource, result } => format!("{} {resource} by hand: {}", show(action), show(result)),

@@ -32,12 +32,14 @@ impl Context {
             }
             None => Home::of_the_machine(),
         };
-        Ok(Self { home, screen: Screen::new(json), clock: Arc::new(SystemClock::default()) })
+        let screen = Screen::new(json, home.flag());
+        Ok(Self { home, screen, clock: Arc::new(SystemClock::default()) })
     }
 
     /// The same for another home, as the demo needs.
     pub(super) fn within(&self, root: &Path) -> Self {
-        Self { home: Home::at(root), screen: Screen::new(self.screen.json()), clock: Arc::clone(&self.clock) }
+        let home = Home::at(root);
+        Self { screen: Screen::new(self.screen.json(), home.flag()), home, clock: Arc::clone(&self.clock) }
     }
 
     /// Opens the home for a command that writes the trail; see [`Site::open_to_write`].

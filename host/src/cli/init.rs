@@ -1,5 +1,9 @@
 //! `guardian init`: a new home that permits nothing and trusts nobody.
 
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
 use serde_json::json;
 
 use crate::audit::{AuditError, Trail};
@@ -33,12 +37,40 @@ pub(super) fn init(context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn shown(path: &std::path::Path) -> String {
+fn shown(path: &Path) -> String {
     crate::model::escape(&path.display().to_string())
 }
 
-/// Makes the home with this configuration. Refuses one that is there, so that nothing is ever overwritten.
+/// Makes the home with this configuration. Refuses one that is there, so that nothing is ever overwritten. If it cannot be
+/// made whole, what was made of it is taken away again: half a home looks like one that was damaged.
 pub(super) fn make(context: &Context, configuration: &str) -> Result<(), Failure> {
+    let home = &context.home;
+    let in_etc = ["guardian.d", "trust", "policy", "policy/gates", "policy/hard", "policy/permits"];
+    let files = ["policy/hard/protected.cedar", "policy/permits/basics.cedar", "guardian.toml"];
+    let in_var = ["store", "cache", "state", "keys", "keys/host.key", "keys/audit.key", "audit"];
+    let etc = in_etc.iter().chain(&files).map(|name| home.etc().join(name));
+    let missing: BTreeSet<PathBuf> =
+        etc.chain(in_var.iter().map(|name| home.var().join(name))).filter_map(|path| first_missing(&path)).collect();
+    make_in(context, configuration).inspect_err(|_| missing.iter().for_each(|path| take_away(path)))
+}
+
+/// The first folder on the way that is not there, or the path itself; none if all of it is.
+fn first_missing(path: &Path) -> Option<PathBuf> {
+    // Only what is surely not there: nothing that was there before is ever taken away.
+    let is_missing = |part: &&Path| part.symlink_metadata().is_err_and(|error| error.kind() == ErrorKind::NotFound);
+    path.ancestors().take_while(is_missing).last().map(Path::to_owned)
+}
+
+/// Nothing depends on it, and the error that matters is the first one: what cannot be taken away stays.
+fn take_away(path: &Path) {
+    if let (Some(Ok(folder)), Some(name)) = (path.parent().map(Folder::open), path.file_name())
+        && folder.dir().remove_file(name).is_err()
+    {
+        let _ = folder.dir().remove_dir_all(name);
+    }
+}
+
+fn make_in(context: &Context, configuration: &str) -> Result<(), Failure> {
     let home = &context.home;
     let settings = Configuration::parse(&home.etc().join("guardian.toml"), configuration)?;
     let etc = Folder::make(home.etc())?;

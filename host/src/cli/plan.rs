@@ -20,7 +20,7 @@ pub(super) fn plan(context: &Context, given: &PlanArguments) -> Result<Exit, Fai
     let request = request(&site, &given.incident)?;
     let screen = &context.screen;
     screen.say(&format!("plan {} for {} on {}: nothing is changed", request.playbook, request.kind, request.target));
-    let shown = Screen::new(screen.json());
+    let shown = Screen::new(screen.json(), site.home.flag());
     let watcher = Box::new(move |call: &crate::gate::Call| shown.say(&story::call(&shown, call, true)));
     let report = plan_run(&site, &request, fails, watcher)?;
     if screen.json() {

@@ -9,9 +9,9 @@ use serde_json::json;
 use crate::audit::{Body, Reader, StoreChange};
 use crate::inventory::Configuration;
 use crate::model::{Interface, Limits, Manifest, PlaybookId, escape_to};
-use crate::run::{accept, roll_back, verify};
+use crate::run::{accept, refuse_unsigned, roll_back, verify};
 use crate::sandbox;
-use crate::trust::{self, SigningKey, Validity};
+use crate::trust::{self, SigningKey, TrustError, Validity};
 
 use super::Exit;
 use super::arguments::PlaybookCommand;
@@ -24,6 +24,8 @@ use super::screen::Tone;
 const SHOWN: usize = 200;
 /// The largest component that is read for showing: any host's limit fits.
 const LARGEST: u64 = 256 << 20;
+/// For how many days a signature holds, unless somebody says how many.
+const SIGNED_DAYS: u32 = 365;
 /// The largest signature file.
 const LARGEST_ENVELOPE: u64 = 256 * 1024;
 
@@ -86,21 +88,22 @@ fn read_pair(file: &Path) -> Result<(Vec<u8>, Option<Vec<u8>>), Failure> {
 
 fn signed_pair(file: &Path) -> Result<(Arc<[u8]>, Vec<u8>), Failure> {
     let (component, envelope) = read_pair(file)?;
-    let envelope = envelope.ok_or_else(|| Failure {
-        exit: Exit::Refused,
-        message: format!(
-            "`{0}` is not signed: there is no `{0}.dsse.json`; sign it with `guardian playbook sign {0} --key KEY`",
-            file.display()
-        ),
-    })?;
+    let envelope = envelope.ok_or_else(|| TrustError::Unsigned { file: file.display().to_string() })?;
     Ok((component.into(), envelope))
 }
 
-fn sign(context: &Context, file: &Path, key: &Path, days: u32) -> Result<Exit, Failure> {
+fn sign(context: &Context, file: &Path, key: &Path, given: Option<u32>) -> Result<Exit, Failure> {
+    let days = given.unwrap_or(SIGNED_DAYS);
     if days == 0 || days > 3_650 {
         return Err(Failure::usage("--days must be between 1 and 3650"));
     }
     let (component, envelope) = read_pair(file)?;
+    if envelope.is_some() && given.is_some() {
+        return Err(Failure::usage(format!(
+            "`{0}.dsse.json` is there, and its first signature says until when it holds: leave out --days to add a signature to it, or remove it to sign anew",
+            file.display()
+        )));
+    }
     let (keys, key_name) = folder_of(key)?;
     let key = SigningKey::load(&keys, &key_name)?;
     let now = context.clock.now();
@@ -184,10 +187,13 @@ fn inspect(context: &Context, file: &Path) -> Result<Exit, Failure> {
 }
 
 fn add(context: &Context, file: &Path) -> Result<Exit, Failure> {
-    let (component, envelope) = signed_pair(file)?;
+    let (component, envelope) = read_pair(file)?;
     let (site, lock) = context.site_to_write(None)?;
     let trail = site.open_trail(lock)?;
-    let accepted = accept(&site, &trail, component, &envelope);
+    let accepted = match envelope {
+        Some(envelope) => accept(&site, &trail, component.into(), &envelope),
+        None => Err(refuse_unsigned(&trail, file.display().to_string())),
+    };
     trail.close()?;
     let accepted = accepted?;
     let screen = &context.screen;

@@ -86,7 +86,7 @@ fn carried(
 ) -> Result<RunReport, Failure> {
     heed_signals(site)?;
     let trail = Arc::new(site.open_trail(lock)?);
-    let shown = Screen::new(screen.json());
+    let shown = Screen::new(screen.json(), site.home.flag());
     let watcher = Box::new(move |call: &crate::gate::Call| shown.say(&story::call(&shown, call, false)));
     let hands = Arc::new(Hands::real(site.hands()?));
     let report = run(Arc::clone(&trail), hands, watcher);

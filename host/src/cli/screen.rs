@@ -12,6 +12,7 @@ pub(super) struct Screen {
     colour: bool,
     json: bool,
     silent: bool,
+    flag: String,
 }
 
 /// What a piece of text means.
@@ -37,19 +38,41 @@ pub(super) fn lost() -> Option<&'static str> {
     LOST.get().map(String::as_str)
 }
 
+/// The text with `flag` (` --home DIR`, or nothing) in every command it proposes: a proposal that is copied must mean this
+/// home. Left alone are commands that name a home already, and those that need none.
+pub(super) fn for_home(text: &str, flag: &str) -> String {
+    const HOMELESS: [&str; 4] = ["key ", "playbook build", "playbook sign", "playbook inspect"];
+    const COMMAND: &str = "`guardian ";
+    let mut parts = text.split(COMMAND);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(COMMAND);
+        match part.split_once('`') {
+            Some((command, rest))
+                if !command.contains("--home") && !HOMELESS.iter().any(|word| command.starts_with(word)) =>
+            {
+                out.push_str(&format!("{command}{flag}`{rest}"));
+            }
+            _ => out.push_str(part),
+        }
+    }
+    out
+}
+
 impl Screen {
-    /// The screen of this process. Colour needs a terminal and no `NO_COLOR` (<https://no-color.org>).
+    /// The screen of this process, for the home that `flag` leads to. Colour needs a terminal and no `NO_COLOR`
+    /// (<https://no-color.org>).
     #[must_use]
-    pub(super) fn new(json: bool) -> Self {
+    pub(super) fn new(json: bool, flag: String) -> Self {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-        Self { colour: wanted && !dumb && !json && std::io::stdout().is_terminal(), json, silent: false }
+        Self { colour: wanted && !dumb && !json && std::io::stdout().is_terminal(), json, silent: false, flag }
     }
 
     /// A screen that shows nothing, for commands that another command runs on its way.
     #[must_use]
     pub(super) const fn silent() -> Self {
-        Self { colour: false, json: false, silent: true }
+        Self { colour: false, json: false, silent: true, flag: String::new() }
     }
 
     /// Bytes as they are, for another program to read.
@@ -94,7 +117,7 @@ impl Screen {
     /// One line for people, left out when JSON is wanted.
     pub(super) fn say(&self, text: &str) {
         if !self.json && !self.silent {
-            self.line(text);
+            self.line(&for_home(text, &self.flag));
         }
     }
 
@@ -139,3 +162,23 @@ impl Screen {
 
 /// The version of every `--json` shape; it rises when a field changes its meaning or goes away.
 pub const JSON_VERSION: u32 = 1;
+
+#[cfg(test)]
+mod tests {
+    use super::for_home;
+
+    #[test]
+    fn proposals_name_the_home_that_they_are_about() {
+        let flag = " --home /h";
+        for (text, shown) in [
+            ("run `guardian audit verify`, then", "run `guardian audit verify --home /h`, then"),
+            ("`guardian a` or `guardian b`", "`guardian a --home /h` or `guardian b --home /h`"),
+            ("run `guardian init --home /x`", "run `guardian init --home /x`"),
+            ("`guardian key new` `guardian playbook sign F`", "`guardian key new` `guardian playbook sign F`"),
+            ("guardian verify, `guardian.toml`, `guardian is", "guardian verify, `guardian.toml`, `guardian is"),
+        ] {
+            assert_eq!(for_home(text, flag), shown);
+            assert_eq!(for_home(text, ""), text);
+        }
+    }
+}

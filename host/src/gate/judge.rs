@@ -38,6 +38,10 @@ impl Gate {
             let message = "guardian was asked to end; nothing was done".to_owned();
             return Ended { answer, ..Ended::of(Passage::NotRecorded { message }) };
         }
+        let bytes = u64::try_from(action.argument_bytes()).unwrap_or(u64::MAX);
+        if bytes > self.parts.limits.argument_bytes {
+            return self.too_large(&action, bytes);
+        }
         let standing = match self.parts.heed(&self.run) {
             Ok(standing) => standing,
             Err(error) => return self.not_recorded(&error),

@@ -1,10 +1,11 @@
 //! The whole configuration, read and checked.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::durable::Folder;
-use crate::model::{Limits, Name, PlaybookId};
+use crate::model::{Limits, Name, PlaybookId, ResourceName};
 
 use super::resource::{Inventory, Supervisor};
 use super::{InventoryError, Person, file};
@@ -95,10 +96,12 @@ impl Configuration {
         etc.trusted()?;
         etc.trusted_file("guardian.toml")?;
         let text = Self::text(etc, "guardian.toml")?;
-        let mut configuration = file::read_main(&etc.path().join("guardian.toml"), &text)?;
+        let main = etc.path().join("guardian.toml");
+        let mut configuration = file::read_main(&main, &text)?;
+        let mut read = vec![(main, text)];
         let more = match etc.sub("guardian.d") {
             Ok(folder) => folder,
-            Err(error) if error.is_not_found() => return configuration.checked(etc),
+            Err(error) if error.is_not_found() => return configuration.checked(&read),
             Err(error) => return Err(error.into()),
         };
         more.trusted()?;
@@ -111,8 +114,9 @@ impl Configuration {
             }
             let text = Self::text(&more, &name)?;
             file::read_more(&more.path().join(&name), &text, &mut configuration)?;
+            read.push((more.path().join(&name), text));
         }
-        configuration.checked(etc)
+        configuration.checked(&read)
     }
 
     /// Reads one text as a whole configuration, as for `guardian.toml`; `path` is for messages.
@@ -133,36 +137,61 @@ impl Configuration {
     }
 
     /// What can only be checked when every file has been read: names that point at each other.
-    fn checked(self, etc: &Folder) -> Result<Self, InventoryError> {
-        let wrong = |problem| InventoryError::Content { path: etc.path().join("guardian.toml"), line: 1, problem };
+    fn checked(self, read: &[(PathBuf, String)]) -> Result<Self, InventoryError> {
+        let wrong = |kind, name: &Name, problem| {
+            let (path, line) = place_of(read, kind, name);
+            InventoryError::Content { path, line, problem }
+        };
         for (name, service) in &self.inventory.services {
             if let Supervisor::Process(command) = &service.supervisor
                 && command.stop_time + command.settle_time >= self.limits.call_time()
             {
                 let seconds = self.limits.call_seconds;
-                return Err(wrong(format!(
-                    "service `{name}` takes longer to stop and settle than a call may take ({seconds} s): lower its `stop_time` or raise `call_seconds`"
-                )));
+                return Err(wrong(
+                    "service",
+                    name,
+                    format!(
+                        "service `{name}` takes longer to stop and settle than a call may take ({seconds} s): lower its `stop_time` or raise `call_seconds`"
+                    ),
+                ));
             }
         }
+        let at = |name: &ResourceName, problem| match name.name().parse() {
+            Ok(plain) => wrong(name.kind().word(), &plain, problem),
+            Err(_) => InventoryError::Unknown { name: name.to_string(), hint: problem },
+        };
         for name in self.inventory.names() {
             let Some(of) = self.inventory.of(&name) else { continue };
             if !self.inventory.has(of) {
-                return Err(wrong(format!("`{name}` is `of` `{of}`, which is not in the inventory")));
+                return Err(at(&name, format!("`{name}` is `of` `{of}`, which is not in the inventory")));
             }
             // What a thing belongs to is asked for once; a chain would make "one run per target" depend on its length.
             if self.inventory.of(of).is_some() {
-                return Err(wrong(format!("`{name}` is `of` `{of}`, which itself belongs to something; name that")));
+                return Err(at(
+                    &name,
+                    format!("`{name}` is `of` `{of}`, which itself belongs to something; name that"),
+                ));
             }
         }
         Ok(self)
     }
 }
 
+/// The file and the line where the table of a resource begins.
+fn place_of(read: &[(PathBuf, String)], kind: &str, name: &Name) -> (PathBuf, usize) {
+    let heads = [format!("[{kind}.{name}]"), format!("[{kind}.\"{name}\"]"), format!("[{kind}.'{name}']")];
+    let is_head = |line: &str| {
+        let line: String = line.chars().filter(|letter| !letter.is_whitespace()).collect();
+        heads.iter().any(|head| line.starts_with(head.as_str()))
+    };
+    let mut places = read.iter().filter_map(|(path, text)| Some((path.clone(), text.lines().position(is_head)? + 1)));
+    // Written in another way, inline for example: then at least in one of the files that were read.
+    places.next().unwrap_or_else(|| (read.first().map(|(path, _)| path.clone()).unwrap_or_default(), 1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ResourceName;
 
     fn parse(text: &str) -> Result<Configuration, InventoryError> {
         Configuration::parse(std::path::Path::new("guardian.toml"), text)
@@ -222,6 +251,24 @@ mod tests {
                 }
                 other => panic!("{other}"),
             }
+        }
+    }
+
+    #[test]
+    fn what_only_the_whole_shows_is_named_where_it_stands() {
+        let home = tempfile::tempdir().unwrap();
+        let etc = Folder::open(home.path()).unwrap();
+        let more = etc.make_sub("guardian.d").unwrap();
+        etc.replace("guardian.toml", b"[limits]\ncall_seconds = 5\n").unwrap();
+        more.replace("a.toml", b"[service.quick]\nunit = 'a.service'\n").unwrap();
+        for (text, line) in [
+            ("# slow\n\n[service.web]\ncommand = ['/bin/x']\nstop_time = '9s'\n", 3),
+            (" [ service . \"web\" ]\ncommand = ['/bin/x']\nstop_time = '9s'\n", 1),
+            ("\n[probe.far]\ncheck = { tcp = '127.0.0.1:1' }\nof = 'service.gone'\n", 2),
+        ] {
+            more.replace("b.toml", text.as_bytes()).unwrap();
+            let error = Configuration::load(&etc).unwrap_err().to_string();
+            assert!(error.contains(&format!("guardian.d/b.toml:{line}: ")), "{error}");
         }
     }
 

@@ -112,6 +112,8 @@ pub enum DenialCode {
     DepartsFromPlan,
     /// The playbook was taken out of service.
     Revoked,
+    /// Its arguments are longer than they may be; the guest is told `invalid`.
+    TooLarge,
 }
 
 impl DenialCode {
@@ -128,6 +130,7 @@ impl DenialCode {
             Self::Frozen => "frozen",
             Self::DepartsFromPlan => "departs-from-plan",
             Self::Revoked => "revoked",
+            Self::TooLarge => "too-large",
         }
     }
 }

@@ -5,15 +5,19 @@
 //! stand only as `context.FACT` or `context has FACT` with a fact other than `claimed`; anything else, such as comparing
 //! the whole context or choosing it with `if`, counts as reading everything.
 
-use cedar_policy::pst::{BinaryOp, Clause, Expr, Var};
+use std::collections::BTreeSet;
+
+use cedar_policy::pst::{BinaryOp, Clause, Expr, Literal, Var};
 
 /// The fact that is not the host's.
 const CLAIMED: &str = "claimed";
-/// The facts that are.
-const KNOWN: [&str; 5] = ["now", "incident", "used", "windows", "approvals"];
+/// The fact that nobody fills in yet.
+const WINDOWS: &str = "windows";
+/// The facts that are the host's and that it knows.
+const KNOWN: [&str; 4] = ["now", "incident", "used", "approvals"];
 
-/// Whether the text of a policy shows by itself that it does not read `context.claimed`: wherever it says `context`, one of
-/// the host's own facts follows after a dot. Cedar knows no other way to write that word or a name after a dot (escapes
+/// Whether the text of a policy shows by itself that it does not read `context.claimed` or `context.windows`: wherever it
+/// says `context`, one of the facts that the host knows follows after a dot. Cedar knows no other way to write that word or a name after a dot (escapes
 /// exist in strings only), so a text that says no is looked at again as a tree, and one that says yes need not be.
 pub(super) fn plainly_innocent(text: &str) -> bool {
     let is_word = |letter: char| letter.is_alphanumeric() || letter == '_';
@@ -28,6 +32,51 @@ pub(super) fn reads_claimed(clause: &Clause) -> bool {
     let mut reads = false;
     walk(body(clause), &mut |expr| reads |= touches_claimed(expr));
     reads
+}
+
+/// Whether a clause reads `context.windows`, by whatever way: no other value has an attribute of that name.
+pub(super) fn reads_windows(clause: &Clause) -> bool {
+    let mut reads = false;
+    walk(body(clause), &mut |expr| {
+        reads |= match expr {
+            Expr::GetAttr { attr, .. } => attr.as_str() == WINDOWS,
+            Expr::HasAttr { attrs, .. } => attrs.head.as_str() == WINDOWS,
+            _ => false,
+        };
+    });
+    reads
+}
+
+/// The roles whose approval the clauses ask for: `context.approvals.contains("ROLE")`, also `containsAny` and
+/// `containsAll`. None if they read the approvals in another way: then nobody can tell whose count.
+pub(super) fn roles(clauses: &[Clause]) -> Option<BTreeSet<String>> {
+    let is_approvals =
+        |expr: &Expr| matches!(expr, Expr::GetAttr { expr, attr } if is_context(expr) && attr.as_str() == "approvals");
+    let (mut roles, mut reads, mut plain) = (BTreeSet::new(), 0, 0);
+    for clause in clauses {
+        walk(body(clause), &mut |expr| {
+            reads += usize::from(is_approvals(expr));
+            let Expr::BinaryOp { op, left, right } = expr else { return };
+            let asks = matches!(op, BinaryOp::Contains | BinaryOp::ContainsAny | BinaryOp::ContainsAll);
+            if let Some(named) = literals(right).filter(|_| asks && is_approvals(left)) {
+                roles.extend(named);
+                plain += 1;
+            }
+        });
+    }
+    (reads == plain).then_some(roles)
+}
+
+/// The text or texts that are written out there.
+fn literals(expr: &Expr) -> Option<Vec<String>> {
+    match expr {
+        Expr::Literal(Literal::String(text)) => Some(vec![text.to_string()]),
+        Expr::Set(items) => {
+            let all: Option<Vec<Vec<String>>> = items.iter().map(|item| literals(item)).collect();
+            all.map(|all| all.concat())
+        }
+        _ => None,
+    }
 }
 
 /// Whether a clause reads `context.FACT`.
@@ -175,10 +224,35 @@ mod tests {
         ] {
             assert!(!clauses(innocent).iter().any(reads_claimed), "{innocent}");
         }
+        for windows in [
+            "when { context.windows.contains(\"a\") }",
+            "unless { context[\"\\u{77}indows\"].isEmpty() }",
+            "when { context has windows }",
+            "when { {a: context}.a.windows.isEmpty() }",
+        ] {
+            assert!(clauses(windows).iter().any(reads_windows) && !plainly_innocent(windows), "{windows}");
+        }
         assert!(plainly_innocent("when { context.used.h1 < 3 && resource in context.incident.target }"));
         // No way to read it, and not plainly so: the tree decides.
         for odd in ["when { context.used_ }", "when { context has used }", "when { context.nowclaimed }", "context"] {
             assert!(!plainly_innocent(odd), "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_roles_that_are_asked_for_are_named() {
+        let roles = |condition: &str| roles(&clauses(condition)).map(|roles| roles.into_iter().collect::<Vec<_>>());
+        let two = "unless { context.approvals.contains(\"b\") && context.approvals.containsAny([\"a\", \"b\"]) }";
+        assert_eq!(roles(two).unwrap(), ["a", "b"]);
+        assert_eq!(roles("when { context.used.h1 < 3 }").unwrap(), [""; 0]);
+        for odd in [
+            "unless { !context.approvals.isEmpty() }",
+            "unless { context.approvals == [\"a\"] }",
+            "unless { [\"a\"].containsAll(context.approvals) }",
+            "unless { context.approvals.contains(context.incident.kind) }",
+            "unless { context.approvals.contains(\"a\") || context.approvals.contains(resource.x) }",
+        ] {
+            assert_eq!(roles(odd), None, "{odd}");
         }
     }
 

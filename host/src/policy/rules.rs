@@ -4,7 +4,9 @@
 //!   it, so `@approver` for `@approvers` would otherwise be a gate that nobody can open.
 //! * A permit names one playbook or publisher, at least one action or group of actions, and a resource, group or target.
 //!   A wider one says why with `@wide("reason")`, so that breadth is always a decision somebody signed with words.
-//! * No permit or gate reads `context.claimed` (INVARIANT 5).
+//! * No permit or gate reads `context.claimed` (INVARIANT 5), and no policy `context.windows`, which is always empty.
+//! * A gate asks for the approval of exactly the roles that it names: else one is asked whose word opens nothing, or a
+//!   role opens it that the gate does not name.
 //! * What it names exists: a permit for `Group::"frnt"` would be no error to Cedar, it would only never apply, and a hard
 //!   rule with that typo would protect nothing. Playbooks and publishers may be unknown: they come later.
 
@@ -16,10 +18,11 @@ use cedar_policy::{ActionConstraint, Effect, Policy};
 use crate::model::{Name, PlaybookId, Verb, nearest};
 
 use super::finding::Finding;
-use super::load::{Kind, Place};
+use super::load::Kind;
 use super::reads;
 use super::schema;
 use super::scope::Scope;
+use super::statement::Place;
 use super::world::World;
 
 /// What the rules learn about a policy.
@@ -56,11 +59,7 @@ pub(super) fn check(policy: &Policy, place: &Place<'_>) -> Result<Notes, Vec<Fin
     actions_exist(policy, place, &mut findings);
     let scope = Scope::of(policy);
     // The tree of the conditions costs Cedar a second reading of the text, so it is made only where it can matter.
-    let matters = match kind {
-        Kind::Hard => false,
-        Kind::Gate => true,
-        Kind::Permit => !reads::plainly_innocent(place.statement()),
-    };
+    let matters = kind == Kind::Gate || !reads::plainly_innocent(place.statement());
     let clauses = if matters { clauses(policy, place, &mut findings) } else { Vec::new() };
     if kind != Kind::Hard && clauses.iter().any(reads::reads_claimed) {
         let message = "a permit or gate must not read `context.claimed`: it is what guests and reporters say";
@@ -69,6 +68,12 @@ pub(super) fn check(policy: &Policy, place: &Place<'_>) -> Result<Notes, Vec<Fin
             message,
             "read a fact of the host instead, such as `context.incident.kind`",
         ));
+    }
+    if clauses.iter().any(reads::reads_windows) {
+        let message =
+            "`context.windows` is always empty: there are no time windows yet, so a rule on them protects nothing";
+        let remedy = "read the time itself: context.now.toTime() >= duration(\"22h\")";
+        findings.push(place.finding("windows", message, remedy));
     }
     let (mut approvers, mut quorum) = (BTreeSet::new(), 1);
     match kind {
@@ -225,8 +230,30 @@ fn gate(
         let message = "no approval can open this gate: it never reads `context.approvals`";
         let remedy = "add unless { context.approvals.contains(\"ROLE\") }, or move it to `hard/`";
         findings.push(place.finding("", message, remedy));
+    } else if !approvers.is_empty() {
+        same_roles(&approvers, clauses, place, findings);
     }
     (approvers, quorum.unwrap_or(1))
+}
+
+/// The annotation says who is asked, the text whose approval counts.
+fn same_roles(approvers: &BTreeSet<String>, clauses: &[Clause], place: &Place<'_>, findings: &mut Vec<Finding>) {
+    let Some(read) = reads::roles(clauses) else {
+        let message = "nobody can tell whose approval opens this gate";
+        let remedy = "read approvals only as context.approvals.contains(\"ROLE\")";
+        findings.push(place.finding("context.approvals", message, remedy));
+        return;
+    };
+    for role in approvers.difference(&read) {
+        let message = format!("`{role}` is asked and cannot open this gate: it never reads that approval");
+        let remedy = format!("add context.approvals.contains(\"{role}\"), or take it out of `@approvers`");
+        findings.push(place.finding("@approvers", message, remedy));
+    }
+    for role in read.difference(approvers) {
+        let message = format!("the approval of `{role}` would open this gate, and `@approvers` does not name it");
+        let remedy = "add it to `@approvers`, or read the approval of a role that is named there";
+        findings.push(place.finding(&format!("\"{role}\""), message, remedy));
+    }
 }
 
 fn width(said: &Said<'_>, scope: &Scope, place: &Place<'_>, findings: &mut Vec<Finding>) {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::audit::{Body, State, StoreChange, Trail};
 use crate::model::{Digest, Interface, PlaybookId};
 use crate::sandbox;
-use crate::trust::{self, Seen, Terms, VerifiedPlaybook};
+use crate::trust::{self, Seen, Terms, TrustError, VerifiedPlaybook};
 
 use super::admit::seen;
 use super::{RunError, Site};
@@ -95,6 +95,12 @@ pub fn accept(site: &Site, trail: &Trail, component: Arc<[u8]>, envelope: &[u8])
     site.store.add(&id, release, verified.digest(), verified.bytes(), envelope, site.clock.now())?;
     site.sweep_cache()?;
     Ok(Accepted { playbook: id, release, digest: *verified.digest(), signers, interfaces, record })
+}
+
+/// Refuses a component that nobody has signed: an attempt to bring one in stands on the trail as every other does.
+#[must_use]
+pub fn refuse_unsigned(trail: &Trail, file: String) -> RunError {
+    refused(trail, None, TrustError::Unsigned { file }.into())
 }
 
 /// Goes back to an earlier release that was accepted before: verified again, recorded, and only then selected. The

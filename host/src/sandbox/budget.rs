@@ -6,12 +6,13 @@
 //! answering it politely for ever would fill the trail.
 //!
 //! Counted are: bytes of all memories, elements of all tables, calls (denied ones included), lines and bytes of the log.
-//! Not counted: time (the watch does), stack (wasmtime does), and what the host does on a guest's behalf.
+//! Not counted: time (the watch does), stack (wasmtime does), and what the host does on a guest's behalf. That the strings
+//! of one call are short enough is for the gate to say: a refusal belongs on the trail.
 
 use wasmtime::ResourceLimiter;
 
 use super::execute::Stop;
-use crate::model::{Action, ErrorCode, GuestError, LimitHit, LimitName, Limits};
+use crate::model::{Action, LimitHit, LimitName, Limits};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -91,14 +92,14 @@ impl Budget {
     /// Counts one call, before anybody looks at what it asks for.
     ///
     /// # Errors
-    /// The outer one ends the run; the inner one is the guest's to handle.
-    pub(super) fn call(&mut self, action: &Action) -> Result<Result<(), GuestError>, Stop> {
+    /// What ends the run.
+    pub(super) fn call(&mut self, action: &Action) -> Result<(), Stop> {
         self.calls = self.calls.saturating_add(1);
         if self.calls > self.limits.calls {
             return Err(self.spend(LimitName::Calls));
         }
-        let bytes = u64::try_from(action.argument_bytes()).unwrap_or(u64::MAX);
         if matches!(action, Action::Log { .. }) {
+            let bytes = u64::try_from(action.argument_bytes()).unwrap_or(u64::MAX);
             self.log_lines = self.log_lines.saturating_add(1);
             self.log_bytes = self.log_bytes.saturating_add(bytes);
             if self.log_lines > self.limits.log_lines {
@@ -108,12 +109,7 @@ impl Budget {
                 return Err(self.spend(LimitName::LogBytes));
             }
         }
-        if bytes > self.limits.argument_bytes {
-            let most = self.limits.argument_bytes;
-            let message = format!("the strings of this call have {bytes} bytes, and {most} are allowed");
-            return Ok(Err(GuestError::new(ErrorCode::Invalid, message)));
-        }
-        Ok(Ok(()))
+        Ok(())
     }
 }
 

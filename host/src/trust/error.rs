@@ -70,6 +70,14 @@ pub enum TrustError {
     /// The envelope is not exactly what a DSSE envelope is.
     #[error("the signature file is malformed: {0}; get it again from the publisher")]
     Envelope(String),
+    /// There is no signature file beside it.
+    #[error(
+        "`{file}` is not signed: there is no `{file}.dsse.json`; sign it with `guardian playbook sign {file} --key KEY`"
+    )]
+    Unsigned {
+        /// The component's file.
+        file: String,
+    },
     /// Nobody is trusted yet.
     #[error("no publisher is trusted yet; to trust one, run `guardian trust add KEY --publisher NAME`")]
     NobodyTrusted,

@@ -203,8 +203,14 @@ impl TrustStore {
     }
 
     /// These bytes never run again, whoever signed them.
-    pub fn revoke(&mut self, digest: Digest) {
-        self.revoked.insert(digest);
+    ///
+    /// # Errors
+    /// When they are revoked already.
+    pub fn revoke(&mut self, digest: Digest) -> Result<(), TrustError> {
+        if !self.revoked.insert(digest) {
+            return Err(TrustError::Change(format!("{digest} is revoked already")));
+        }
+        Ok(())
     }
 
     /// No release of the playbook below this one runs, not even by an operator's rollback.
@@ -315,7 +321,8 @@ mod tests {
         assert_eq!((store.version(), store.list().count()), (0, 0));
         store.add(&name("acme"), Some(name("alice")), key(), None).unwrap();
         store.add(&name("acme"), None, key(), Some(2)).unwrap();
-        store.revoke(Digest::of(b"bad"));
+        store.revoke(Digest::of(b"bad")).unwrap();
+        assert!(store.revoke(Digest::of(b"bad")).is_err());
         store.set_floor("acme/x".parse().unwrap(), 7);
         // What goes on the trail before the save is what a run reads afterwards, and nothing else would be.
         let (before, promised) = (store.digest(), store.next().digest());

@@ -1,6 +1,7 @@
 //! What a trail hands to the one after it, and that no crash on the way loses it.
 
 use super::*;
+use crate::model::Clock as _;
 
 #[test]
 fn a_trail_has_lawful_successors() {
@@ -116,4 +117,78 @@ fn a_successor_that_was_interrupted_anywhere_lets_nothing_in_until_it_is_finishe
         let trail = open(home.path()).unwrap();
         assert_eq!(trail.state(|state| state.high_water(&playbook).map(|mark| mark.release)), Some(7));
     }
+}
+
+#[test]
+fn what_was_used_stays_used_after_a_successor() {
+    let playbook: crate::model::PlaybookId = "guardian/service_crashed".parse().unwrap();
+    let clock = || Arc::new(SystemClock::default());
+    let used = |trail: &Trail| {
+        let used = trail.state(|state| state.used(&playbook, "service.restart", "service.web", clock().now()));
+        (used.m5, used.h1, used.d1)
+    };
+    // Whole, damaged, and with the segments gone so that only the snapshot knows.
+    for how in ["whole", "damaged", "gone"] {
+        let home = fast_dir();
+        let trail = create(home.path());
+        for release in 0..200_u64 {
+            let component = crate::model::Digest::of(&release.to_be_bytes());
+            let (change, signers, trust) = (StoreChange::Added, Vec::new(), component);
+            let store = Body::Store { change, playbook: playbook.clone(), release, component, signers, trust };
+            trail.append(None, None, store).unwrap();
+        }
+        for step in 0..3 {
+            let intent = trail.begin(&run(), step, restart("web")).unwrap();
+            if step > 0 {
+                trail.finish(intent.seq(), done(), 1).unwrap();
+            }
+        }
+        trail.close().unwrap();
+        let reader = Reader::open(home.path()).unwrap();
+        let size = reader.verify().unwrap().records;
+        match how {
+            "damaged" => {
+                let offset = usize::try_from(reader.show(3).unwrap().offset).unwrap();
+                let mut bytes = std::fs::read(segment(home.path(), 0)).unwrap();
+                bytes[offset + 20] ^= 1;
+                std::fs::write(segment(home.path(), 0), bytes).unwrap();
+            }
+            "gone" => std::fs::remove_dir_all(home.path().join("audit")).unwrap(),
+            _ => {}
+        }
+        let successor = if how == "whole" { Trail::fork } else { Trail::recover };
+        let (trail, succession) = successor(&options(home.path()), "why", actor(), clock()).unwrap();
+        assert_eq!(succession.known, Some(size), "{how}");
+        assert_eq!(succession.readable + succession.lost, size, "{how}");
+        assert_eq!(used(&trail), (3, 3, 3), "{how}");
+        assert_eq!(
+            trail.state(|state| state.high_water(&playbook).map(|mark| mark.accepted.len())),
+            Some(200),
+            "{how}"
+        );
+        trail.close().unwrap();
+        let trail = open(home.path()).unwrap();
+        assert_eq!(used(&trail), (3, 3, 3), "{how}, after a restart");
+        assert_eq!(trail.in_doubt().len(), 1, "{how}");
+        trail.close().unwrap();
+    }
+}
+
+#[test]
+fn a_trail_that_holds_is_not_recovered() {
+    let home = fast_dir();
+    create(home.path()).close().unwrap();
+    let clock = || Arc::new(SystemClock::default());
+    let key = Reader::open(home.path()).unwrap().key().clone();
+    let error = Trail::recover(&options(home.path()), "why", actor(), clock()).err().unwrap();
+    assert!(matches!(error, AuditError::Option(_)), "{error}");
+    assert!(error.to_string().contains("holds") && error.to_string().contains("audit fork"), "{error}");
+    assert_eq!(*Reader::open(home.path()).unwrap().key(), key);
+    open(home.path()).unwrap().close().unwrap();
+    // Nothing is left that could say how many records there were: then none is claimed to be lost, or not lost.
+    std::fs::remove_dir_all(home.path().join("audit")).unwrap();
+    std::fs::remove_dir_all(home.path().join("state")).unwrap();
+    let (trail, succession) = Trail::recover(&options(home.path()), "why", actor(), clock()).unwrap();
+    assert_eq!((succession.readable, succession.lost, succession.known), (0, 0, None));
+    trail.close().unwrap();
 }

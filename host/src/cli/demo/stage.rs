@@ -106,7 +106,7 @@ impl Stage {
             let file = keys.path().join(&file);
             playbook::execute(
                 inside,
-                PlaybookCommand::Sign { file: file.clone(), key: keys.path().join(publisher), days: 1 },
+                PlaybookCommand::Sign { file: file.clone(), key: keys.path().join(publisher), days: Some(1) },
             )?;
             playbook::execute(inside, PlaybookCommand::Add { file })?;
         }
