@@ -18,6 +18,8 @@ use crate::durable::{DurableError, Folder};
 use crate::model::{Given, Name, Order, ResourceName, Timestamp};
 use cap_std::fs::MetadataExt as _;
 
+/// The folder below `state`.
+const FOLDER: &str = "orders";
 /// The largest order, in bytes: a reason of a few lines.
 const LARGEST: u64 = 16 * 1024;
 /// Names of files can change twice within one tick of the file system's clock; after this long a second change shows.
@@ -72,45 +74,57 @@ impl Standing {
 /// The folder of orders, and what was last read there.
 #[derive(Debug)]
 pub struct Orders {
-    folder: Option<Folder>,
+    state: Option<Folder>,
     seen: Mutex<Seen>,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
+    /// `orders`, once there is one: the first order makes it.
+    folder: Option<Folder>,
     /// The folder's time of change when it was read, if that was long enough ago to tell the next change by.
     changed: Option<(i64, i64)>,
     standing: Arc<Standing>,
 }
 
 impl Orders {
-    /// The orders in `state/orders/`.
-    ///
-    /// # Errors
-    /// When others can write the folder.
-    pub fn in_folder(folder: Folder) -> Result<Self, DurableError> {
-        folder.trusted()?;
-        Ok(Self { folder: Some(folder), seen: Mutex::default() })
+    /// The orders in `orders/` below the folder `state`.
+    #[must_use]
+    pub fn below(state: Folder) -> Self {
+        Self { state: Some(state), seen: Mutex::default() }
     }
 
     /// No orders: for a gate that nobody can speak to, as in a test of the gate.
     #[must_use]
     pub fn none() -> Self {
-        Self { folder: None, seen: Mutex::default() }
+        Self { state: None, seen: Mutex::default() }
     }
 
     /// What stands now. Costs one system call while nothing changes.
     #[must_use]
     pub fn standing(&self, now: Timestamp) -> Arc<Standing> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(folder) = &self.folder else { return Arc::clone(&seen.standing) };
+        if seen.folder.is_none() {
+            seen.folder = match self.state.as_ref().map(|state| state.sub(FOLDER)) {
+                None => None,
+                Some(Err(error)) if error.is_not_found() => None,
+                Some(Ok(folder)) if folder.trusted().is_ok() => Some(folder),
+                Some(found) => {
+                    let doubt =
+                        found.map_or_else(|error| error.to_string(), |_| "others can write the orders".to_owned());
+                    return Arc::new(Standing { doubt: Some(doubt), ..Standing::default() });
+                }
+            };
+        }
+        let Some(folder) = &seen.folder else { return Arc::default() };
         let changed = folder.dir().dir_metadata().map(|metadata| (metadata.ctime(), metadata.ctime_nsec())).ok();
         if changed.is_some() && changed == seen.changed {
             return Arc::clone(&seen.standing);
         }
-        seen.standing = Arc::new(read(folder));
+        let standing = Arc::new(read(folder));
+        seen.standing = Arc::clone(&standing);
         seen.changed = changed.filter(|changed| settled(*changed, now));
-        Arc::clone(&seen.standing)
+        standing
     }
 
     /// Gives an order, durably. It replaces an earlier one about the same thing.
@@ -118,7 +132,9 @@ impl Orders {
     /// # Errors
     /// When it cannot be written.
     pub fn give(&self, given: &Given) -> Result<(), DurableError> {
-        let Some(folder) = &self.folder else { return Ok(()) };
+        let Some(state) = &self.state else { return Ok(()) };
+        let folder = state.make_sub(FOLDER)?;
+        folder.trusted()?;
         folder.replace(&file_of(&given.what), &serde_json::to_vec(given).unwrap_or_default())
     }
 
@@ -127,7 +143,11 @@ impl Orders {
     /// # Errors
     /// When it cannot be removed.
     pub fn clear(&self, what: &Order) -> Result<(), DurableError> {
-        self.folder.as_ref().map_or(Ok(()), |folder| folder.remove(&file_of(what)))
+        match self.state.as_ref().map(|state| state.sub(FOLDER)) {
+            Some(Ok(folder)) => folder.remove(&file_of(what)),
+            Some(Err(error)) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -182,7 +202,7 @@ mod tests {
 
     fn orders() -> (tempfile::TempDir, Orders) {
         let home = tempfile::tempdir().unwrap();
-        let orders = Orders::in_folder(Folder::open(home.path()).unwrap()).unwrap();
+        let orders = Orders::below(Folder::open(home.path()).unwrap());
         (home, orders)
     }
 
@@ -209,7 +229,7 @@ mod tests {
     #[test]
     fn an_order_that_cannot_be_read_stops_everything() {
         let (_home, orders) = orders();
-        orders.folder.as_ref().unwrap().create("freeze.json", b"{").unwrap();
+        orders.state.as_ref().unwrap().make_sub(FOLDER).unwrap().create("freeze.json", b"{").unwrap();
         let now = Timestamp::from_millis(1);
         let standing = orders.standing(now);
         let resource = "service.db".parse().unwrap();

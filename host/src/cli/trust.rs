@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::audit::{Body, Trail, TrustChange};
 use crate::durable::Folder;
 use crate::inventory::Configuration;
-use crate::model::{Digest, Name, PlaybookId, escape};
+use crate::model::{Digest, Name, Order, PlaybookId, escape};
 use crate::run::{actor, audit_options};
 use crate::trust::{PublicKey, TrustError, TrustStore};
 
@@ -13,12 +13,16 @@ use super::Exit;
 use super::arguments::TrustCommand;
 use super::context::{Context, folder_of};
 use super::failure::Failure;
+use super::order;
 use super::screen::Tone;
 
 /// The longest reason in bytes: a paragraph.
 const LONGEST_REASON: usize = 1_024;
 /// A public key is one line.
 const LARGEST_KEY: u64 = 4 * 1024;
+
+/// How long a publisher's playbooks get no call if taking back its trust does not come to its end.
+const WITHDRAWN: std::time::Duration = std::time::Duration::from_secs(600);
 
 pub(super) fn execute(context: &Context, command: TrustCommand) -> Result<Exit, Failure> {
     let folder = context.home.open_etc()?.sub("trust")?;
@@ -41,7 +45,11 @@ pub(super) fn execute(context: &Context, command: TrustCommand) -> Result<Exit, 
             let label: Option<Name> = key.map(|label| label.parse()).transpose()?;
             let removed = label.as_ref().map(ToString::to_string);
             let remove = |store: &mut TrustStore| store.remove(&publisher, label.as_ref());
-            change(context, &folder, Change::of(TrustChange::Removed, &publisher, removed), remove)?;
+            // Takes hold within one call of a run that holds the trail now; the file itself is changed when it lets go.
+            let withdraw = (Order::Withdraw { publisher: publisher.clone() }, "a person is taking back trust");
+            order::while_ordered(&context.site()?, withdraw, WITHDRAWN, || {
+                change(context, &folder, Change::of(TrustChange::Removed, &publisher, removed), remove)
+            })?;
             context.screen.say(&format!(
                 "`{publisher}` is no longer trusted with {}",
                 label.map_or("any key".to_owned(), |label| format!("`{label}`"))

@@ -114,7 +114,7 @@ impl Site {
             clock,
             ledger: Arc::default(),
             leases: Arc::default(),
-            orders: Arc::new(Orders::in_folder(var.sub("state")?.make_sub("orders")?)?),
+            orders: Arc::new(Orders::below(var.sub("state")?)),
             interrupted: Arc::default(),
             inventory,
             cache,
