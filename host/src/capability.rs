@@ -24,6 +24,7 @@ mod real;
 mod service;
 mod simulate;
 mod storage;
+mod trusted;
 mod undo;
 
 pub use clock::ClockHand;
