@@ -28,7 +28,7 @@ mod trusted;
 mod undo;
 
 pub use clock::ClockHand;
-pub use command::CommandHand;
+pub use command::{CommandHand, command_worker_main};
 pub use config::{ConfigHand, ConfigUndo};
 pub use deadline::Deadline;
 pub use error::HandError;

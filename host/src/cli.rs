@@ -81,6 +81,7 @@ fn execute(arguments: Arguments) -> Result<ExitCode, Failure> {
     let exit = match arguments.command {
         Command::CompileWorker { limits } => return Ok(context::compile_worker(&limits)),
         Command::Keeper { folder } => return Ok(crate::capability::keeper_main(&folder)),
+        Command::Worker => return Ok(crate::capability::command_worker_main()),
         Command::DemoService { port } => return Ok(demo::service(port)),
         Command::Init => init::init(&context)?,
         Command::Run(given) => run::run(&context, &given)?,

@@ -128,6 +128,15 @@ impl Configuration {
                 )));
             }
         }
+        for (name, command) in &self.inventory.commands {
+            if command.longest() > self.limits.call_time() {
+                let (seconds, most) = (self.limits.call_seconds, command.longest() - command.timeout);
+                return Err(wrong(format!(
+                    "command `{name}` may run longer than a call may take ({seconds} s, {} s of them to end it): lower its `timeout` or raise `call_seconds`",
+                    most.as_secs()
+                )));
+            }
+        }
         for name in self.inventory.names() {
             let Some(of) = self.inventory.of(&name) else { continue };
             if !self.inventory.has(of) {
@@ -206,6 +215,19 @@ mod tests {
                 other => panic!("{other}"),
             }
         }
+    }
+
+    #[test]
+    fn a_command_must_fit_into_a_call() {
+        let home = tempfile::tempdir().unwrap();
+        let etc = Folder::open(home.path()).unwrap();
+        let checked = |timeout: &str| {
+            let text = format!("[limits]\ncall_seconds = 10\n[command.a]\nrun = ['/bin/true']\ntimeout = '{timeout}'");
+            parse(&text).unwrap().checked(&etc)
+        };
+        assert!(checked("8s").is_ok());
+        let error = checked("9s").unwrap_err().to_string();
+        assert!(error.contains("`timeout`") && error.contains("`call_seconds`"), "{error}");
     }
 
     #[test]
