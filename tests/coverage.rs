@@ -54,11 +54,14 @@ fn facts(inventory: &Inventory) -> Vec<ResourceFact> {
     inventory.names().into_iter().map(fact).collect()
 }
 
+/// What stands in the configuration before it is restored.
+const SECRET: &str = "password swordfish";
+
 /// What lies in a folder: a configuration that differs from its baseline, and a command that would leave a trace.
 fn on_disk(folder: &std::path::Path) -> String {
     use std::os::unix::fs::PermissionsExt as _;
     let (path, baseline) = (folder.join("site.conf"), folder.join("baseline.conf"));
-    std::fs::write(&path, "wrong").expect("a configuration");
+    std::fs::write(&path, SECRET).expect("a configuration");
     std::fs::write(&baseline, "right").expect("a baseline");
     std::fs::set_permissions(&baseline, std::fs::Permissions::from_mode(0o644)).expect("a mode");
     format!(
@@ -162,6 +165,9 @@ fn every_function_is_allowed_by_its_own_permit_and_that_is_on_the_trail() {
         assert_eq!(answer.is_ok(), works, "{id}: {answer:?}");
         bench.trail.flush().expect("a flush");
         let records = bench.log.records();
+        // Undo material and what a file holds stay outside the trail, in the clear and as the journal writes it.
+        let shown = format!("{records:?} {answer:?}");
+        assert!(!shown.contains("swordfish") && !shown.contains("cGFzc3dvcmQ"), "{id}: {shown}");
         let begun = records.iter().find_map(|record| match &record.body {
             Body::Intent { action: recorded, .. } if action.verb().class().is_effect() => {
                 Some((record.seq, recorded.clone()))
