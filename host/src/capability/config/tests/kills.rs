@@ -20,7 +20,7 @@ fn a_restore_that_is_killed_can_be_put_back() {
     let (mut happened, mut left) = (0, 0);
     for moment in 0..MOMENTS {
         write(bench.file(), WRONG, 0o751);
-        kill_after(bench.home.path(), whole * moment * 3 / 2 / MOMENTS);
+        kill_after(bench.home.path(), whole * moment * moment / MOMENTS / MOMENTS);
         let undo: ConfigUndo = serde_json::from_slice(&std::fs::read(bench.home.path().join("undo")).unwrap()).unwrap();
         left += usize::from(bench.names().len() > 1);
         match bench.reconcile(Some(&undo)) {
