@@ -25,10 +25,11 @@ mod real;
 mod service;
 mod simulate;
 mod storage;
+mod trusted;
 mod undo;
 
 pub use clock::ClockHand;
-pub use command::CommandHand;
+pub use command::{CommandHand, command_worker_main};
 pub use config::{ConfigHand, ConfigUndo};
 pub use deadline::Deadline;
 pub use error::HandError;

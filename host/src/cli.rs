@@ -91,6 +91,7 @@ fn act(context: &Context, command: Command) -> Result<ExitCode, Failure> {
     let exit = match command {
         Command::CompileWorker { limits } => return Ok(context::compile_worker(&limits)),
         Command::Keeper { folder } => return Ok(crate::capability::keeper_main(&folder)),
+        Command::Worker => return Ok(crate::capability::command_worker_main()),
         Command::DemoService { port } => return Ok(demo::service(port)),
         Command::Init => init::init(context)?,
         Command::Run(given) => run::run(context, &given)?,

@@ -17,8 +17,8 @@ pub(crate) mod identity;
 pub(crate) mod order;
 pub(crate) mod output;
 pub(crate) mod record;
-mod spawn;
-mod tree;
+pub(crate) mod spawn;
+pub(crate) mod tree;
 
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -120,7 +120,7 @@ impl Keeper {
         let taken = match &order.task {
             Task::Start => {
                 record.write(&folder)?;
-                spawn::service(&order, &folder)
+                spawn::service(&order, output::service_end(&folder))
             }
             Task::Adopt(child) => child
                 .open()

@@ -44,7 +44,7 @@ impl RealHands {
         Ok(Self {
             storages: Arc::new(StorageHand::new(inventory)?),
             configs: Arc::new(ConfigHand::new(inventory)?),
-            commands: Arc::new(CommandHand::new(inventory)?),
+            commands: Arc::new(CommandHand::new(inventory, &tools.keeper)?),
             services,
             probes,
             clock: Arc::new(ClockHand::new(clock)),

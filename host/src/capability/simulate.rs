@@ -11,6 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::config::PreparedConfig;
 use super::deadline::Deadline;
 use super::error::HandError;
 use super::evidence::Evidence;
@@ -161,6 +162,13 @@ impl Hand for SimulatedHands {
             if let Some(was) = self.assumed(&name).filter(|_| *verb != ServiceVerb::Status) {
                 let judged = PreparedService::judge(*verb, &name, was).map_err(HandError::into_guest_error)?;
                 return Ok(Prepared::service(judged));
+            }
+        }
+        if let Action::Config { verb: ConfigVerb::Restore, name } = action {
+            let name = plain_name(name).map_err(HandError::into_guest_error)?;
+            // Assumed only after a restore, so it matches.
+            if self.world().configs.contains_key(&name) {
+                return Ok(Prepared::config(PreparedConfig::assumed(&name)));
             }
         }
         if !action.verb().class().is_effect() {

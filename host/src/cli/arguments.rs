@@ -106,6 +106,9 @@ pub enum Command {
         /// The keeper's folder.
         folder: PathBuf,
     },
+    /// Run one command of the inventory to its end (used by guardian itself).
+    #[command(name = "command-worker", hide = true)]
+    Worker,
     /// Answer HTTP on a loopback port (used by the demo as the service that dies).
     #[command(hide = true)]
     DemoService {

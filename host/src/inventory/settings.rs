@@ -156,6 +156,19 @@ impl Configuration {
                 ));
             }
         }
+        for (name, command) in &self.inventory.commands {
+            if command.longest() > self.limits.call_time() {
+                let (seconds, most) = (self.limits.call_seconds, command.longest() - command.timeout);
+                return Err(wrong(
+                    "command",
+                    name,
+                    format!(
+                        "command `{name}` may run longer than a call may take ({seconds} s, {} s of them to end it): lower its `timeout` or raise `call_seconds`",
+                        most.as_secs()
+                    ),
+                ));
+            }
+        }
         let at = |name: &ResourceName, problem| match name.name().parse() {
             Ok(plain) => wrong(name.kind().word(), &plain, problem),
             Err(_) => InventoryError::Unknown { name: name.to_string(), hint: problem },
@@ -270,6 +283,17 @@ mod tests {
             let error = Configuration::load(&etc).unwrap_err().to_string();
             assert!(error.contains(&format!("guardian.d/b.toml:{line}: ")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_command_must_fit_into_a_call() {
+        let checked = |timeout: &str| {
+            let text = format!("[limits]\ncall_seconds = 10\n[command.a]\nrun = ['/bin/true']\ntimeout = '{timeout}'");
+            parse(&text).unwrap().checked(&[])
+        };
+        assert!(checked("8s").is_ok());
+        let error = checked("9s").unwrap_err().to_string();
+        assert!(error.contains("`timeout`") && error.contains("`call_seconds`"), "{error}");
     }
 
     #[test]

@@ -82,7 +82,7 @@ impl Order {
 }
 
 /// Looks a user up in `/etc/passwd`. Users of a directory service have to be given by number, and then by `uid:gid`.
-fn account(user: &str) -> Result<Account, String> {
+pub(crate) fn account(user: &str) -> Result<Account, String> {
     if let Some((uid, gid)) = user.split_once(':')
         && let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse())
     {

@@ -14,13 +14,11 @@ use rustix::process::{Pid, Resource, Rlimit};
 
 use super::identity::{Handle, Identity};
 use super::order::Order;
-use super::output;
 use crate::capability::error::HandError;
-use crate::durable::Folder;
 use crate::model::escape;
 
 /// Makes this process a keeper: own session, no way back to a terminal, nothing inherited, heir of every stray.
-pub(super) fn detach() -> Result<(), HandError> {
+pub(crate) fn detach() -> Result<(), HandError> {
     close_on_exec();
     // Fails only for a process that leads its group already, which then has a session or a job of its own.
     let _ = rustix::process::setsid();
@@ -43,14 +41,14 @@ fn close_on_exec() {
     }
 }
 
-/// Runs the service, and holds it.
+/// Runs what was ordered, with both its outputs into `output`, and holds it.
 ///
 /// # Errors
 /// Why it could not be run, for a person. Nothing runs then.
-pub(super) fn service(order: &Order, folder: &Folder) -> Result<(Identity, Handle), String> {
+pub(crate) fn service(order: &Order, output: std::io::Result<std::fs::File>) -> Result<(Identity, Handle), String> {
     let (program, arguments) = order.argv.split_first().ok_or("its command is empty")?;
     let pipe = |end: std::io::Result<std::fs::File>| end.map_err(|error| format!("cannot open its output: {error}"));
-    let stdout = pipe(output::service_end(folder))?;
+    let stdout = pipe(output)?;
     let stderr = pipe(stdout.try_clone())?;
     let mut command = Command::new(program);
     command

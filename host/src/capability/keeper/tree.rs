@@ -46,15 +46,16 @@ pub(crate) fn ask_to_end(root: i32, leader: &Identity) -> Vec<Handle> {
     handles
 }
 
-/// Kills every process of the service, and waits until none is left.
-pub(crate) fn end(root: i32, leader: &Identity, known: &[Handle]) {
+/// Kills every process of the service, and waits until none is left. False if one is: it hangs in the kernel, or is
+/// somebody's whom this process may not signal.
+pub(crate) fn end(root: i32, leader: &Identity, known: &[Handle]) -> bool {
     for handle in known {
         handle.signal(Signal::KILL);
     }
     for _ in 0..ROUNDS {
         let left = members(root, leader);
         if left.is_empty() {
-            return;
+            return true;
         }
         for process in left.into_iter().filter_map(Identity::of_stat) {
             if let Some(handle) = process.open() {
@@ -63,6 +64,7 @@ pub(crate) fn end(root: i32, leader: &Identity, known: &[Handle]) {
         }
         std::thread::sleep(BETWEEN_ROUNDS);
     }
+    members(root, leader).is_empty()
 }
 
 /// Reaps the ended children of `root`, this process, except the service's own main process.

@@ -141,3 +141,45 @@ fn a_plan_does_not_wait() {
     assert_eq!(hands.observe(&Action::Now, soon()), slept);
     assert!(matches!(hands.observe(&Action::Sleep { milliseconds: 60_000 }, soon()), Outcome::Failed { .. }));
 }
+
+#[test]
+fn a_plan_assumes_what_a_restore_would_leave() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = tempfile::tempdir().unwrap();
+    let (path, baseline) = (home.path().join("a.conf"), home.path().join("right.conf"));
+    std::fs::write(&path, "wrong").unwrap();
+    std::fs::write(&baseline, "right").unwrap();
+    std::fs::set_permissions(&baseline, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let text = format!(
+        "[config.site]\npath = '{}'\nbaseline = '{}'\n[command.touch]\nrun = ['/usr/bin/touch', '{}/acted']\n",
+        path.display(),
+        baseline.display(),
+        home.path().display()
+    );
+    let read = crate::inventory::Configuration::parse(std::path::Path::new("guardian.toml"), &text).unwrap();
+    let tools = ServiceTools { folder: home.path().join("keeper"), bus: String::new(), keeper: "/nonexistent".into() };
+    let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_000)));
+    let hands = SimulatedHands::new(RealHands::on(&read.inventory, &tools, clock).unwrap(), BTreeSet::new());
+    let restore = Action::Config { verb: ConfigVerb::Restore, name: "site".to_owned() };
+    let check = Action::Config { verb: ConfigVerb::Check, name: "site".to_owned() };
+    let state = |action: &Action| match hands.observe(action, soon()) {
+        Outcome::Done { reply: Reply::Config(status) } => (status.state, status.assumed),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(state(&check), (ConfigState::Differs, false));
+    for kept in [true, false] {
+        let prepared = hands.prepare(&restore, soon()).unwrap();
+        // The second time there is nothing to do, so there is nothing to keep.
+        assert_eq!(prepared.undo().is_some(), kept);
+        assert!(matches!(hands.perform(prepared, soon()), Outcome::Done { .. }));
+        assert_eq!(state(&check), (ConfigState::Matches, true));
+    }
+    assert_eq!(hands.check(&"config.site".parse().unwrap(), soon()).verdict, Verdict::Healthy);
+    let run = hands.prepare(&Action::Command { name: "touch".to_owned() }, soon()).unwrap();
+    match hands.perform(run, soon()) {
+        Outcome::Done { reply: Reply::Command(result) } => assert!(result.assumed && result.success),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "wrong");
+    assert!(!home.path().join("acted").exists());
+}
