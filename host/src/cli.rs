@@ -15,6 +15,7 @@ mod demo;
 mod exit;
 mod failure;
 mod init;
+mod inventory;
 mod key;
 mod order;
 mod plan;
@@ -107,6 +108,7 @@ fn act(context: &Context, command: Command) -> Result<ExitCode, Failure> {
         Command::Demo(given) => demo::demo(context, &given)?,
         Command::Status => status::status(context)?,
         Command::Service(command) => service::execute(context, command)?,
+        Command::Inventory(command) => inventory::execute(context, &command)?,
         Command::Playbook(command) => playbook::execute(context, command)?,
         Command::Policy(command) => policy::execute(context, command)?,
         Command::Trust(command) => trust::execute(context, command)?,

@@ -51,6 +51,37 @@ impl RealHands {
         })
     }
 
+    /// Touches a resource for real without changing it, and says in a line what was seen: what a playbook would need of it
+    /// is there, or the error says what is not.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, with what mends it.
+    pub fn touch(&self, resource: &ResourceName, deadline: Deadline) -> Result<String, HandError> {
+        let name = || plain_name(resource.name());
+        match resource.kind() {
+            ResourceKind::Service => self
+                .services
+                .status(&name()?, deadline)
+                .map(|status| format!("its supervisor says: {}", status.state.word())),
+            ResourceKind::Storage => self.storages.touch(&name()?),
+            ResourceKind::Config => self.configs.touch(&name()?),
+            ResourceKind::Command => self.commands.touch(&name()?),
+            ResourceKind::Probe => {
+                let reading = self.probes.look(resource, deadline)?;
+                let seen = format!("{} {}", reading.verdict.word(), crate::model::escape_to(&reading.seen, 120));
+                match reading.verdict {
+                    // Nothing can be said of what is looked at.
+                    Verdict::Unknown => Err(HandError::Unavailable {
+                        what: format!("`{resource}` cannot be looked at: {seen}"),
+                        remedy: "see its check in guardian.toml".to_owned(),
+                    }),
+                    _ => Ok(seen),
+                }
+            }
+            ResourceKind::Run => Ok(String::new()),
+        }
+    }
+
     /// The hand on services, for what a person does with them.
     #[must_use]
     pub fn services(&self) -> &ServiceHand {

@@ -110,6 +110,14 @@ impl StorageHand {
         Reading { verdict: Verdict::Unknown, latency_us: 0, seen, assumed: false }
     }
 
+    /// Touches it.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn touch(&self, name: &Name) -> Result<String, HandError> {
+        Err(HandError::NotFound { what: format!("storage `{name}`"), remedy: String::new() })
+    }
+
     /// What a person would type to do the same.
     pub(super) fn by_hand(&self, verb: StorageVerb, name: &Name) -> Option<String> {
         let _ = (verb, name);

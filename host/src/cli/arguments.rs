@@ -74,6 +74,9 @@ pub enum Command {
     /// Start or stop a service by hand. What a person stopped is not healed until a person starts it.
     #[command(subcommand)]
     Service(ServiceCommand),
+    /// Look at what guardian.toml names.
+    #[command(subcommand)]
+    Inventory(InventoryCommand),
     /// Build, sign, verify, inspect, add, list and remove playbooks.
     #[command(subcommand)]
     Playbook(PlaybookCommand),
@@ -252,6 +255,13 @@ pub enum ServiceCommand {
         /// The service: web.
         name: String,
     },
+}
+
+/// `guardian inventory`.
+#[derive(Debug, Subcommand)]
+pub enum InventoryCommand {
+    /// Touch every named thing for real, without changing anything, and say what is missing.
+    Check,
 }
 
 /// `guardian playbook`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::audit::{Body, Filter, Reader, Record, SuccessorKind, Trail};
+use crate::audit::{Body, Filter, Found, Reader, Record, SuccessorKind, Trail};
 use crate::inventory::Configuration;
 use crate::model::{Outcome, escape_to};
 use crate::run::{actor, audit_options};
@@ -186,8 +186,8 @@ fn line(screen: &Screen, record: &Record) -> String {
     let step = record.step.map_or_else(String::new, |step| format!("#{step}"));
     let login = record.actor.login_uid.map_or_else(String::new, |uid| format!(" (login {uid})"));
     let tone = match &record.body {
-        Body::Denied { .. } | Body::Refused { .. } | Body::Recovery { .. } => Tone::Bad,
-        Body::Intent { .. } => Tone::Warn,
+        Body::Denied { .. } | Body::Refused { .. } | Body::Recovery { .. } | Body::BreakGlass { .. } => Tone::Bad,
+        Body::Intent { .. } | Body::Order(_) | Body::Waiting { .. } => Tone::Warn,
         Body::Outcome { outcome: Outcome::Indeterminate { .. } | Outcome::Failed { .. }, .. } => Tone::Warn,
         _ => Tone::Good,
     };
@@ -231,6 +231,9 @@ fn what(body: &Body) -> String {
                 incident.kind, incident.target, incident.severity
             )
         }
+        Body::Intent { action, undoes: Some(of), .. } => {
+            format!("{} {} to put back record {of}", action.verb(), show(&action.resource_as_given()))
+        }
         Body::Intent { action, policies, undo, .. } => {
             let undo = undo
                 .as_ref()
@@ -260,6 +263,25 @@ fn what(body: &Body) -> String {
             let key = key.as_ref().map_or_else(String::new, |key| format!(" {}", show(key)));
             format!("{}{key}{publisher}, {}", change.word(), digest.short())
         }
+        Body::Reconciled { of, found } => match found {
+            Found::Done => format!("{of}: it happened"),
+            Found::NotDone => format!("{of}: it did not happen"),
+            Found::Unknown => format!("{of}: the hand cannot tell"),
+        },
+        Body::Evidence { resource, reference, bytes, .. } => {
+            format!("how {resource} looked before, {bytes} bytes at state/evidence/{}", show(reference))
+        }
+        Body::Order(given) => super::order::words(given),
+        Body::Waiting { plan, effects, gates, until } => {
+            let gates: Vec<String> = gates.iter().map(|gate| show(gate)).collect();
+            format!("for {} until {until}: plan {}, {effects} effects", gates.join(", "), plan.short())
+        }
+        Body::Approved { plan, people, exact } => {
+            let people: Vec<String> = people.iter().map(ToString::to_string).collect();
+            let exact = if *exact { ", exactly" } else { "" };
+            format!("plan {} by {}{exact}", plan.short(), people.join(", "))
+        }
+        Body::BreakGlass { person, reason, until } => format!("by {person} until {until}: {}", show(reason)),
         Body::Settled { of, reason } => format!("what became of {of}: {}", show(reason)),
         Body::Person { action, resource, result } => format!("{} {resource} by hand: {}", show(action), show(result)),
         Body::Successor { reason, lost, .. } => {

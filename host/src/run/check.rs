@@ -37,10 +37,9 @@ impl Terms {
     /// The operator's terms for this target.
     pub(super) fn of(inventory: &Inventory, target: &ResourceName) -> Self {
         let owner = inventory.target_of(target);
-        let healed = inventory.service(&owner).map_or_else(
-            |_| Healed { successes: 1, grace: Duration::ZERO, deadline: Duration::from_secs(30) },
-            |service| service.healed.clone(),
-        );
+        // What has no terms of its own, a command or a lone probe, is as healthy as one good look says.
+        let lone = || Healed { successes: 1, grace: Duration::ZERO, deadline: Duration::from_secs(30) };
+        let healed = inventory.healed(target).or_else(|| inventory.healed(&owner)).cloned().unwrap_or_else(lone);
         let check = target.check_of().and_then(|probe| inventory.check(&probe)).or_else(|| inventory.check(target));
         Self {
             healed,
