@@ -1,5 +1,6 @@
 //! The hands that act.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::clock::ClockHand;
@@ -15,8 +16,8 @@ use super::undo::{Begun, Reconciled, UndoMaterial};
 use super::{Hand, Prepared, Work, log, not_an_effect, plain_name};
 use crate::inventory::Inventory;
 use crate::model::{
-    Action, Clock, ConfigVerb, GuestError, Outcome, Reading, ResourceKind, ResourceName, ServiceVerb, StorageVerb,
-    Verdict,
+    Action, Clock, ConfigVerb, GuestError, Name, Outcome, Reading, Reply, ResourceKind, ResourceName, ServiceVerb,
+    StorageVerb, Verdict,
 };
 
 /// Every hand on the real world.
@@ -28,6 +29,8 @@ pub struct RealHands {
     pub(super) commands: Arc<CommandHand>,
     pub(super) probes: Arc<ProbeHand>,
     pub(super) clock: Arc<ClockHand>,
+    /// What belongs to which target, for evidence.
+    belonging: Arc<BTreeMap<ResourceName, Vec<ResourceName>>>,
 }
 
 impl RealHands {
@@ -40,6 +43,10 @@ impl RealHands {
     /// When a folder of the keepers cannot be made, or can be written by others.
     pub fn on(inventory: &Inventory, tools: &ServiceTools, clock: Arc<dyn Clock>) -> Result<Self, HandError> {
         let services = Arc::new(ServiceHand::new(inventory, tools)?);
+        let mut belonging: BTreeMap<ResourceName, Vec<ResourceName>> = BTreeMap::new();
+        for name in inventory.names() {
+            belonging.entry(inventory.target_of(&name)).or_default().push(name);
+        }
         let probes = Arc::new(ProbeHand::new(inventory, Arc::clone(&services)));
         Ok(Self {
             storages: Arc::new(StorageHand::new(inventory)?),
@@ -48,6 +55,7 @@ impl RealHands {
             services,
             probes,
             clock: Arc::new(ClockHand::new(clock)),
+            belonging: Arc::new(belonging),
         })
     }
 
@@ -117,8 +125,7 @@ impl Hand for RealHands {
     }
 
     fn observe(&self, action: &Action, deadline: Deadline) -> Outcome {
-        let named = |observe: &dyn Fn(&crate::model::Name) -> Outcome| match action.named().map(|name| plain_name(name))
-        {
+        let named = |observe: &dyn Fn(&Name) -> Outcome| match action.named().map(|name| plain_name(name)) {
             Some(Ok(name)) => observe(&name),
             Some(Err(error)) => error.into_outcome(),
             None => not_a_read(action),
@@ -200,26 +207,41 @@ impl Hand for RealHands {
 
     fn evidence(&self, target: &ResourceName, deadline: Deadline) -> Evidence {
         let service = Some(target).filter(|target| target.kind() == ResourceKind::Service);
-        let name = service.and_then(|target| target.name().parse::<crate::model::Name>().ok());
+        let name = service.and_then(|target| target.name().parse::<Name>().ok());
         Evidence {
             check: self.check(target, deadline),
             service: name.as_ref().and_then(|name| self.services.status(name, deadline).ok()),
             lines: name.as_ref().map(|name| self.services.last_lines(name)).unwrap_or_default(),
             sockets: Vec::new(),
-            storage: Vec::new(),
-            configs: Vec::new(),
+            storage: self.beside(target, ResourceKind::Storage, |name| match self.storages.observe(name, deadline) {
+                Outcome::Done { reply: Reply::Storage(usage) } => Some(usage),
+                _ => None,
+            }),
+            configs: self.beside(target, ResourceKind::Config, |name| match self.configs.observe(name, deadline) {
+                Outcome::Done { reply: Reply::Config(status) } => Some(status),
+                _ => None,
+            }),
             target: target.clone(),
         }
     }
 }
 
 impl RealHands {
+    /// What is seen of the resources of a kind that belong to a target.
+    fn beside<T>(&self, target: &ResourceName, kind: ResourceKind, see: impl Fn(&Name) -> Option<T>) -> Vec<(Name, T)> {
+        let belonging = self.belonging.get(target).into_iter().flatten().filter(|name| name.kind() == kind);
+        belonging
+            .filter_map(|resource| plain_name(resource.name()).ok())
+            .filter_map(|name| Some((name.clone(), see(&name)?)))
+            .collect()
+    }
+
     fn probe(&self, target: &ResourceName, deadline: Deadline) -> Reading {
         let looked = self.probes.look(target, deadline);
         looked.unwrap_or_else(|_| unknown("there is nothing to look at".to_owned()))
     }
 
-    fn supervisors_word(&self, service: &crate::model::Name, deadline: Deadline) -> Reading {
+    fn supervisors_word(&self, service: &Name, deadline: Deadline) -> Reading {
         match self.services.status(service, deadline) {
             Ok(status) => Reading {
                 verdict: verdict_of(status.state),

@@ -61,7 +61,7 @@ trait Supervisor: Send + Sync {
     fn reset_failed(&self, now: &ServiceStatus, deadline: Deadline) -> Result<bool, HandError>;
     /// What a person would type to do the same; none if there is no such command.
     fn by_hand(&self, verb: ServiceVerb, name: &Name) -> Option<String>;
-    /// The last output, at most `bytes`, oldest first. Empty where the supervisor keeps it elsewhere.
+    /// The last output, at most `bytes`, oldest first. Empty where it cannot be read.
     fn last_output(&self, bytes: u64) -> Vec<u8>;
 }
 
@@ -272,8 +272,7 @@ impl ServiceHand {
         self.act(verb, name, StopReason::Person, deadline)
     }
 
-    /// The last lines that the service wrote, for the post-mortem. Empty if it is not known, or its supervisor keeps its
-    /// output elsewhere. Written by the service: escape it.
+    /// The last lines that the service wrote, for the post-mortem. Empty if it is not known. Written by the service: escape it.
     pub(super) fn last_lines(&self, name: &Name) -> Vec<String> {
         let Ok(supervisor) = self.supervisor(name) else { return Vec::new() };
         let output = supervisor.last_output(LAST_OUTPUT);

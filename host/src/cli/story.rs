@@ -1,5 +1,6 @@
 //! How a run reads on a terminal: one line per call, with its verdict, and the end.
 
+use crate::capability::Evidence;
 use crate::gate::{Call, Passage};
 use crate::inventory::Home;
 use crate::model::{EffectClass, RunState, escape_to};
@@ -71,11 +72,34 @@ pub(super) fn end(screen: &Screen, report: &RunReport) {
         ));
     }
     undone(screen, &report.undone);
+    if let Some(given) = &report.transcript.order {
+        screen.say(&format!("  {} {}", screen.paint(Tone::Warn, "held back:"), super::order::words(given)));
+    }
+    if report.state != RunState::Healed
+        && let Some(evidence) = &report.transcript.evidence
+    {
+        seen_before(screen, evidence);
+    }
     for note in &report.notes {
         screen.say(&format!("  {} {note}", screen.paint(Tone::Warn, "note:")));
     }
     let reason = if report.reason.is_empty() { String::new() } else { format!(": {}", report.reason) };
     screen.say(&format!("{}{reason}", screen.paint(tone, report.state.word())));
+}
+
+/// How the target looked before the first effect.
+fn seen_before(screen: &Screen, evidence: &Evidence) {
+    let mut before = vec![format!("{} {}", evidence.check.verdict.word(), escape_to(&evidence.check.seen, 80))];
+    before.extend(evidence.service.as_ref().map(|status| status.state.word().to_owned()));
+    let storage =
+        evidence.storage.iter().map(|(name, usage)| format!("storage.{name} {} MiB free", usage.bytes_free >> 20));
+    before.extend(storage);
+    before.extend(evidence.configs.iter().map(|(name, status)| format!("config.{name} {}", status.state.word())));
+    before.extend(evidence.sockets.iter().map(|socket| escape_to(socket, 80)));
+    screen.say(&format!("  before the first effect {} was: {}", evidence.target, before.join(" · ")));
+    for line in &evidence.lines {
+        screen.say(&format!("    | {}", escape_to(line, SHOWN)));
+    }
 }
 
 /// What became of the effects of a run that was unwound.

@@ -110,10 +110,12 @@ impl Gate {
         // INVARIANT 11: asked after the policy, so that a playbook without a permit learns nothing of what people do.
         match standing.stops(resource, &target, self.parts.clock.now()) {
             None => {}
-            Some(Stopped::By(given)) if matches!(given.what, Order::Pause { .. }) => {
-                return Err(Held::Back(DenialCode::Paused));
+            Some(Stopped::By(given)) => {
+                let paused = matches!(given.what, Order::Pause { .. });
+                self.note(|transcript| transcript.order = Some(given));
+                return Err(Held::Back(if paused { DenialCode::Paused } else { DenialCode::Frozen }));
             }
-            Some(Stopped::By(_) | Stopped::Doubt(_)) => return Err(Held::Back(DenialCode::Frozen)),
+            Some(Stopped::Doubt(_)) => return Err(Held::Back(DenialCode::Frozen)),
         }
         if self.approved.as_mut().is_some_and(|approved| !approved.covers(permit.action())) {
             self.note(|transcript| transcript.departed = true);

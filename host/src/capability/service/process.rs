@@ -302,11 +302,12 @@ impl Supervisor for KeptProcess {
 
     fn by_hand(&self, verb: ServiceVerb, name: &Name) -> Option<String> {
         match verb {
-            ServiceVerb::Start => Some(format!("guardian service start {name}")),
+            // A start by hand forgets what failed before.
+            ServiceVerb::Start | ServiceVerb::ResetFailed => Some(format!("guardian service start {name}")),
             ServiceVerb::Stop => Some(format!("guardian service stop {name}")),
             ServiceVerb::Restart => Some(format!("guardian service stop {name} && guardian service start {name}")),
             // Only the keeper knows the process by more than its number.
-            ServiceVerb::Status | ServiceVerb::Reload | ServiceVerb::ResetFailed => None,
+            ServiceVerb::Status | ServiceVerb::Reload => None,
         }
     }
 

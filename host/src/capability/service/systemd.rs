@@ -9,6 +9,7 @@
 //! knows whether the request had left: before that a time-out changed nothing, after it the outcome is not known.
 
 mod bus;
+mod journal;
 mod marker;
 #[cfg(test)]
 mod tests;
@@ -233,8 +234,7 @@ impl Supervisor for SystemdUnit {
         Some(format!("systemctl {verb} {}", self.unit))
     }
 
-    fn last_output(&self, _bytes: u64) -> Vec<u8> {
-        // The journal has it; `journalctl -u UNIT` is the operator's.
-        Vec::new()
+    fn last_output(&self, bytes: u64) -> Vec<u8> {
+        journal::tail(&self.unit, super::LAST_LINES, bytes)
     }
 }
