@@ -263,6 +263,19 @@ fn what(body: &Body) -> String {
             let key = key.as_ref().map_or_else(String::new, |key| format!(" {}", show(key)));
             format!("{}{key}{publisher}, {}", change.word(), digest.short())
         }
+        Body::Settled { of, reason } => format!("what became of {of}: {}", show(reason)),
+        Body::Person { action, resource, result } => format!("{} {resource} by hand: {}", show(action), show(result)),
+        Body::Successor { reason, lost, .. } => {
+            format!("follows another trail: {} ({lost} records lost)", show(reason))
+        }
+        other => what_else(other),
+    }
+}
+
+/// The same for what people said and what hands found out.
+fn what_else(body: &Body) -> String {
+    let show = |text: &str| escape_to(text, SHOWN);
+    match body {
         Body::Reconciled { of, found } => match found {
             Found::Done => format!("{of}: it happened"),
             Found::NotDone => format!("{of}: it did not happen"),
@@ -282,11 +295,6 @@ fn what(body: &Body) -> String {
             format!("plan {} by {}{exact}", plan.short(), people.join(", "))
         }
         Body::BreakGlass { person, reason, until } => format!("by {person} until {until}: {}", show(reason)),
-        Body::Settled { of, reason } => format!("what became of {of}: {}", show(reason)),
-        Body::Person { action, resource, result } => format!("{} {resource} by hand: {}", show(action), show(result)),
-        Body::Successor { reason, lost, .. } => {
-            format!("follows another trail: {} ({lost} records lost)", show(reason))
-        }
         other => serde_json::to_value(other).map_or_else(|_| String::new(), |value| show(&value.to_string())),
     }
 }

@@ -40,22 +40,7 @@ pub(super) fn execute(context: &Context, command: TrustCommand) -> Result<Exit, 
                 .say(&format!("{} `{label}` to sign for `{publisher}`", context.screen.paint(Tone::Good, "trusted")));
             Ok(Exit::Ok)
         }
-        TrustCommand::Remove { publisher, key } => {
-            let publisher: Name = publisher.parse()?;
-            let label: Option<Name> = key.map(|label| label.parse()).transpose()?;
-            let removed = label.as_ref().map(ToString::to_string);
-            let remove = |store: &mut TrustStore| store.remove(&publisher, label.as_ref());
-            // Takes hold within one call of a run that holds the trail now; the file itself is changed when it lets go.
-            let withdraw = (Order::Withdraw { publisher: publisher.clone() }, "a person is taking back trust");
-            order::while_ordered(&context.site()?, withdraw, WITHDRAWN, || {
-                change(context, &folder, Change::of(TrustChange::Removed, &publisher, removed), remove)
-            })?;
-            context.screen.say(&format!(
-                "`{publisher}` is no longer trusted with {}",
-                label.map_or("any key".to_owned(), |label| format!("`{label}`"))
-            ));
-            Ok(Exit::Ok)
-        }
+        TrustCommand::Remove { publisher, key } => remove(context, &folder, &publisher, key),
         TrustCommand::Revoke { digest, reason } => {
             let digest: Digest = digest.parse()?;
             if reason.trim().is_empty() || reason.len() > LONGEST_REASON {
@@ -98,6 +83,23 @@ pub(super) fn execute(context: &Context, command: TrustCommand) -> Result<Exit, 
             Ok(Exit::Ok)
         }
     }
+}
+
+fn remove(context: &Context, folder: &Folder, publisher: &str, key: Option<String>) -> Result<Exit, Failure> {
+    let publisher: Name = publisher.parse()?;
+    let label: Option<Name> = key.map(|label| label.parse()).transpose()?;
+    let removed = label.as_ref().map(ToString::to_string);
+    let remove = |store: &mut TrustStore| store.remove(&publisher, label.as_ref());
+    // Takes hold within one call of a run that holds the trail now; the file itself is changed when it lets go.
+    let withdraw = (Order::Withdraw { publisher: publisher.clone() }, "a person is taking back trust");
+    order::while_ordered(&context.site()?, withdraw, WITHDRAWN, || {
+        change(context, folder, Change::of(TrustChange::Removed, &publisher, removed), remove)
+    })?;
+    context.screen.say(&format!(
+        "`{publisher}` is no longer trusted with {}",
+        label.map_or("any key".to_owned(), |label| format!("`{label}`"))
+    ));
+    Ok(Exit::Ok)
 }
 
 /// The key itself, or a file with it.
