@@ -29,6 +29,7 @@ mod process;
 mod reading;
 mod report;
 mod timing;
+mod undo;
 
 use anyhow::Result;
 
@@ -37,10 +38,11 @@ use report::Report;
 /// A group of lines: a word for choosing it, and what measures it.
 type Section = (&'static str, fn(&mut Report) -> Result<()>);
 
-const SECTIONS: [Section; 4] = [
+const SECTIONS: [Section; 5] = [
     ("run.in_process", in_process::measure),
     ("gate.read policy", reading::measure),
     ("audit.begin gate.effects", durable::measure),
+    ("gate.undo", undo::measure),
     ("process.run", process::measure),
 ];
 
