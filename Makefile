@@ -17,6 +17,7 @@ playbooks: binary
 	./scripts/guest-toolchain
 	mkdir -p $(PLAYBOOKS)
 	$(GUARDIAN) playbook build playbooks/service_crashed --out $(PLAYBOOKS)
+	$(GUARDIAN) playbook build playbooks/config_drifted --out $(PLAYBOOKS)
 	$(GUARDIAN) playbook build playbooks/hostile --out $(PLAYBOOKS)
 
 demo: playbooks

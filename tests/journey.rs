@@ -5,3 +5,4 @@ mod heal;
 mod hostile;
 mod kills;
 mod releases;
+mod undo;
