@@ -144,11 +144,11 @@ impl File<'_> {
     pub(super) fn storage(&self, raw: RawStorage) -> Result<Storage, InventoryError> {
         let path = self.folder("path", &raw.path)?;
         let trash = raw.trash.as_ref().map(|trash| self.folder("trash", trash)).transpose()?;
-        if let (Some(trash), Some(given)) = (&trash, &raw.trash) {
-            if trash.starts_with(&path) || path.starts_with(trash) {
-                let problem = "`trash` and `path` lie in each other; the trash is on another file system";
-                return Err(self.error(&given.span(), problem));
-            }
+        if let (Some(trash), Some(given)) = (&trash, &raw.trash)
+            && (trash.starts_with(&path) || path.starts_with(trash))
+        {
+            let problem = "`trash` and `path` lie in each other; the trash is on another file system";
+            return Err(self.error(&given.span(), problem));
         }
         if let Some(step) = raw.steps.get(STEPS) {
             return Err(self.error(&step.span(), format!("a storage has at most {STEPS} steps")));
@@ -225,7 +225,8 @@ impl File<'_> {
             None => {
                 let shown = crate::model::escape_to(given, 32);
                 let example = if key == "free" { "\"10%\", \"500MiB\" or \"2GiB\"" } else { "\"5%\" or \"10000\"" };
-                Err(self.error(&text.span(), format!("`{key}` is how much must be free, like {example}, not `{shown}`")))
+                Err(self
+                    .error(&text.span(), format!("`{key}` is how much must be free, like {example}, not `{shown}`")))
             }
         }
     }
@@ -305,7 +306,8 @@ impl File<'_> {
         let plain = |c: char| !c.is_control() && !"/[]\\".contains(c);
         if text.is_empty() || text.len() > LONGEST || !text.chars().all(plain) {
             let shown = crate::model::escape_to(text, 80);
-            let problem = format!("`match` is about a file's own name, with `*` and `?`, like \"*.log.*\", not `{shown}`");
+            let problem =
+                format!("`match` is about a file's own name, with `*` and `?`, like \"*.log.*\", not `{shown}`");
             return Err(self.error(&pattern.span(), problem));
         }
         Ok(text.clone())

@@ -9,6 +9,7 @@
 //! knows whether the request had left: before that a time-out changed nothing, after it the outcome is not known.
 
 mod bus;
+mod cgroup;
 mod marker;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,8 @@ mod unit;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::Pid;
 
 pub(super) use self::bus::Bus;
 use self::bus::{BusError, Talk};
@@ -231,6 +234,10 @@ impl Supervisor for SystemdUnit {
             ServiceVerb::ResetFailed => "reset-failed",
         };
         Some(format!("systemctl {verb} {}", self.unit))
+    }
+
+    fn processes(&self, deadline: Deadline) -> Vec<Pid> {
+        self.view(deadline).map(|view| cgroup::processes(&view.cgroup)).unwrap_or_default()
     }
 
     fn last_output(&self, _bytes: u64) -> Vec<u8> {
