@@ -102,7 +102,10 @@ impl Folder {
     pub(super) fn open_at(&self, name: &OsStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
         let resolve =
             ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-        let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+        // What is only held is not opened, and takes no flags of opening; a link may be held, but never opened.
+        let held = flags.contains(OFlags::PATH);
+        let more = if held { OFlags::NOFOLLOW } else { OFlags::NONBLOCK | OFlags::NOCTTY };
+        let flags = flags | more | OFlags::CLOEXEC;
         let mode = if flags.contains(OFlags::CREATE) { Mode::RUSR | Mode::WUSR } else { Mode::empty() };
         again(|| openat2(&self.fd, name, flags, mode, resolve))
     }
