@@ -12,7 +12,7 @@ use guardian::gate::{Approvals, EvidenceFolder, Gate, Halt, Leases, Ledger, Part
 use guardian::inventory::{Configuration, Inventory};
 use guardian::model::{
     Action, Clock, ConfigVerb, Digest, ErrorCode, Incident, IncidentSource, Limits, LogLevel, ManualClock, Outcome,
-    ResourceName, RunId, ServiceVerb, Timestamp, Verb,
+    ResourceName, RunId, ServiceVerb, StorageVerb, Timestamp, Verb,
 };
 use guardian::orders::Orders;
 use guardian::policy::{PolicySet, ResourceFact, Source, World};
@@ -29,6 +29,9 @@ fn rows() -> Vec<(&'static str, Action)> {
         ("service.restart", service(ServiceVerb::Restart)),
         ("service.reload", service(ServiceVerb::Reload)),
         ("service.reset-failed", service(ServiceVerb::ResetFailed)),
+        ("storage.usage", Action::Storage { verb: StorageVerb::Usage, name: "logs".to_owned() }),
+        ("storage.reclaim", Action::Storage { verb: StorageVerb::Reclaim, name: "logs".to_owned() }),
+        ("storage.purge", Action::Storage { verb: StorageVerb::Purge, name: "logs".to_owned() }),
         ("config.check", Action::Config { verb: ConfigVerb::Check, name: "site".to_owned() }),
         ("config.restore", Action::Config { verb: ConfigVerb::Restore, name: "site".to_owned() }),
         ("command.run", Action::Command { name: "rebuild".to_owned() }),
@@ -66,18 +69,29 @@ fn facts(inventory: &Inventory) -> Vec<ResourceFact> {
 /// What stands in the configuration before it is restored.
 const SECRET: &str = "password swordfish";
 
-/// What lies in a folder: a configuration that differs from its baseline, and a command that would leave a trace.
+/// What lies in a folder: a configuration that differs from its baseline, a command that would leave a trace, and a storage
+/// that never has enough.
 fn on_disk(folder: &std::path::Path) -> String {
     use std::os::unix::fs::PermissionsExt as _;
     let (path, baseline) = (folder.join("site.conf"), folder.join("baseline.conf"));
     std::fs::write(&path, SECRET).expect("a configuration");
     std::fs::write(&baseline, "right").expect("a baseline");
     std::fs::set_permissions(&baseline, std::fs::Permissions::from_mode(0o644)).expect("a mode");
+    let logs = folder.join("logs");
+    std::fs::create_dir(&logs).expect("a folder of logs");
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(86_400);
+    for name in ["a.log", "b.tmp"] {
+        std::fs::write(logs.join(name), SECRET.repeat(1_000)).expect("an old file");
+        std::fs::File::open(logs.join(name)).and_then(|file| file.set_modified(old)).expect("an age");
+    }
     format!(
-        "[config.site]\npath = '{}'\nbaseline = '{}'\n[command.rebuild]\nrun = ['/usr/bin/touch', '{}/acted']\n",
+        "[config.site]\npath = '{}'\nbaseline = '{}'\n[command.rebuild]\nrun = ['/usr/bin/touch', '{}/acted']\n\
+         [storage.logs]\npath = '{}'\nfree = '1024TiB'\nsteps = [\n\
+         {{ compress = '.', match = '*.log', older_than = '1h' }}, {{ purge = '.', match = '*.tmp', older_than = '1h' }} ]\n",
         path.display(),
         baseline.display(),
-        folder.display()
+        folder.display(),
+        logs.display()
     )
 }
 
@@ -146,6 +160,7 @@ fn gate(parts: &Parts, playbook: &str, run: u32) -> Gate {
 fn permit(verb: Verb) -> String {
     let resource = match verb.interface().word() {
         "service" => "resource == Guardian::Service::\"web\"",
+        "storage" => "resource == Guardian::Storage::\"logs\"",
         "config" => "resource == Guardian::Config::\"site\"",
         "command" => "resource == Guardian::Command::\"rebuild\"",
         "probe" => "resource == Guardian::Probe::\"service.web\"",

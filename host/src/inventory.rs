@@ -26,7 +26,7 @@ pub use home::Home;
 pub use person::{KeyText, Person};
 pub use resource::{AfterFailure, Attempts, Check, CommandLine, Healed, Inventory, Look, Probe, Service, Supervisor};
 pub use settings::{AuditSettings, Configuration, DEFAULT_CONFIGURATION, SystemdSettings};
-pub use storage::Storage;
+pub use storage::{Files, Share, Step, Storage};
 
 use std::path::PathBuf;
 

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::Pid;
+
 use self::process::KeptProcess;
 use self::systemd::{Bus, SystemdUnit};
 use super::deadline::Deadline;
@@ -61,6 +63,8 @@ trait Supervisor: Send + Sync {
     fn reset_failed(&self, now: &ServiceStatus, deadline: Deadline) -> Result<bool, HandError>;
     /// What a person would type to do the same; none if there is no such command.
     fn by_hand(&self, verb: ServiceVerb, name: &Name) -> Option<String>;
+    /// Its processes, as far as they can be seen; empty if it does not run. Numbers only: to look at, not to signal.
+    fn processes(&self, deadline: Deadline) -> Vec<Pid>;
     /// The last output, at most `bytes`, oldest first. Empty where it cannot be read.
     fn last_output(&self, bytes: u64) -> Vec<u8>;
 }
@@ -280,6 +284,11 @@ impl ServiceHand {
         let mut lines: Vec<String> = text.lines().rev().take(LAST_LINES).map(ToOwned::to_owned).collect();
         lines.reverse();
         lines
+    }
+
+    /// The processes of the service, to look at. Empty if it is not known, does not run, or its supervisor does not say.
+    pub(super) fn processes(&self, name: &Name, deadline: Deadline) -> Vec<Pid> {
+        self.supervisor(name).map(|supervisor| supervisor.processes(deadline)).unwrap_or_default()
     }
 
     fn act(

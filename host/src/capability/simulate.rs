@@ -18,11 +18,12 @@ use super::evidence::Evidence;
 use super::probe::verdict_of;
 use super::real::{RealHands, not_a_read};
 use super::service::PreparedService;
+use super::storage::Assumed;
 use super::undo::{Begun, Reconciled, UndoMaterial};
 use super::{Hand, Prepared, Work, clock, not_an_effect, plain_name, resource};
 use crate::model::{
     Action, ConfigState, ConfigStatus, ConfigVerb, GuestError, Name, Outcome, Reading, Reply, ResourceKind,
-    ResourceName, ServiceState, ServiceStatus, ServiceVerb, StorageUsage, StorageVerb, Verdict,
+    ResourceName, ServiceState, ServiceStatus, ServiceVerb, StorageVerb, Verdict,
 };
 
 /// Hands for one plan.
@@ -39,8 +40,8 @@ struct World {
     slept_ms: u64,
     /// What services would be. Bounded by the inventory: a name gets in only after it was prepared for real.
     services: BTreeMap<Name, ServiceStatus>,
-    /// How full storage would be; bounded alike.
-    storages: BTreeMap<Name, StorageUsage>,
+    /// How full storage would be, and which files would be gone; bounded alike.
+    storages: BTreeMap<Name, Assumed>,
     /// How configurations would stand; bounded alike.
     configs: BTreeMap<Name, ConfigStatus>,
 }
@@ -75,7 +76,7 @@ impl SimulatedHands {
         let name = || target.name().parse::<Name>().ok();
         match target.kind() {
             ResourceKind::Storage => {
-                let usage = self.world().storages.get(&name()?).cloned()?;
+                let usage = self.world().storages.get(&name()?).cloned()?.usage;
                 Some(assumed(usage.enough, if usage.enough { "enough is free" } else { "not enough is free" }))
             }
             ResourceKind::Config => {
@@ -119,7 +120,7 @@ impl World {
     fn reply(&self, read: &Action, name: &Name) -> Option<Reply> {
         match read {
             Action::Service { .. } => self.services.get(name).cloned().map(Reply::Service),
-            Action::Storage { .. } => self.storages.get(name).cloned().map(Reply::Storage),
+            Action::Storage { .. } => self.storages.get(name).map(|assumed| Reply::Storage(assumed.usage.clone())),
             Action::Config { .. } => self.configs.get(name).cloned().map(Reply::Config),
             _ => None,
         }
@@ -171,6 +172,13 @@ impl Hand for SimulatedHands {
                 return Ok(Prepared::config(PreparedConfig::assumed(&name)));
             }
         }
+        if let Action::Storage { verb, name } = action {
+            let name = plain_name(name).map_err(HandError::into_guest_error)?;
+            let assumed = self.world().storages.get(&name).cloned().filter(|_| *verb != StorageVerb::Usage);
+            if let Some(assumed) = assumed {
+                return Ok(Prepared::storage(self.real.storages.prepare(*verb, &name, deadline)?.after(&assumed)));
+            }
+        }
         if !action.verb().class().is_effect() {
             return Err(not_an_effect(action).into_guest_error());
         }
@@ -187,9 +195,9 @@ impl Hand for SimulatedHands {
         match prepared.work {
             Work::Service(work) => world.serve(work),
             Work::Storage(work) => {
-                let outcome = self.real.storages.imagine(&work);
-                if let Outcome::Done { reply: Reply::Reclaimed(done) } = &outcome {
-                    world.storages.insert(work.name().clone(), done.usage.clone());
+                let (outcome, assumed) = self.real.storages.imagine(&work);
+                if let Some(assumed) = assumed {
+                    world.storages.insert(work.name().clone(), assumed);
                 }
                 outcome
             }

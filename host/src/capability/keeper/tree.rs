@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use rustix::process::{Signal, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, waitpid};
 
 use super::identity::{Handle, Identity, Stat};
 
@@ -32,6 +32,13 @@ fn members(root: i32, leader: &Identity) -> Vec<Stat> {
     all.into_iter()
         .filter(|stat| stat.pid != root && !stat.ended && (below.contains(&stat.pid) || in_group(stat)))
         .collect()
+}
+
+/// The living processes of a service by number, to look at: below `root`, in the group of `leader`, and `leader` itself.
+pub(crate) fn pids(root: i32, leader: &Identity) -> Vec<Pid> {
+    let below = members(root, leader).into_iter().map(|stat| stat.pid);
+    let leader = Some(leader.pid()).filter(|_| leader.alive());
+    below.chain(leader).collect::<BTreeSet<_>>().into_iter().filter_map(Pid::from_raw).collect()
 }
 
 /// Sends SIGTERM to every process of the service, and returns handles on them: they stay good after their leader has
@@ -71,7 +78,7 @@ pub(crate) fn end(root: i32, leader: &Identity, known: &[Handle]) -> bool {
 pub(crate) fn reap_strays(root: i32, leader: &Identity) {
     for stat in Stat::all() {
         if stat.ended && stat.parent == root && stat.pid != leader.pid() {
-            let _ = waitpid(rustix::process::Pid::from_raw(stat.pid), WaitOptions::NOHANG);
+            let _ = waitpid(Pid::from_raw(stat.pid), WaitOptions::NOHANG);
         }
     }
 }

@@ -13,13 +13,15 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::process::Pid;
+
 use super::super::deadline::Deadline;
 use super::super::error::HandError;
 use super::super::keeper::control::{self, Answer, Request};
 use super::super::keeper::identity::Identity;
 use super::super::keeper::order::{Order, Task};
 use super::super::keeper::record::{Phase, Record, RecordError, StopReason};
-use super::super::keeper::{TAKEN, output};
+use super::super::keeper::{TAKEN, output, tree};
 use super::Supervisor;
 use crate::durable::Folder;
 use crate::inventory::CommandLine;
@@ -309,6 +311,16 @@ impl Supervisor for KeptProcess {
             // Only the keeper knows the process by more than its number.
             ServiceVerb::Status | ServiceVerb::Reload => None,
         }
+    }
+
+    fn processes(&self, _deadline: Deadline) -> Vec<Pid> {
+        let record = self.look().ok().flatten().filter(|record| record.phase != Phase::Ended);
+        let Some((record, child)) = record.and_then(|record| record.child.clone().map(|child| (record, child))) else {
+            return Vec::new();
+        };
+        // A keeper that is gone may have left its number to somebody else: then only the service itself is a root.
+        let root = if record.kept() { record.keeper.pid() } else { child.pid() };
+        tree::pids(root, &child)
     }
 
     fn last_output(&self, bytes: u64) -> Vec<u8> {

@@ -9,6 +9,7 @@
 //! knows whether the request had left: before that a time-out changed nothing, after it the outcome is not known.
 
 mod bus;
+mod cgroup;
 mod journal;
 mod marker;
 #[cfg(test)]
@@ -17,6 +18,8 @@ mod unit;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::Pid;
 
 pub(super) use self::bus::Bus;
 use self::bus::{BusError, Talk};
@@ -232,6 +235,10 @@ impl Supervisor for SystemdUnit {
             ServiceVerb::ResetFailed => "reset-failed",
         };
         Some(format!("systemctl {verb} {}", self.unit))
+    }
+
+    fn processes(&self, deadline: Deadline) -> Vec<Pid> {
+        self.view(deadline).map(|view| cgroup::processes(&view.cgroup)).unwrap_or_default()
     }
 
     fn last_output(&self, bytes: u64) -> Vec<u8> {

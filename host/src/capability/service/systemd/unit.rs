@@ -35,6 +35,8 @@ pub(super) struct UnitView {
     pub(super) active_exit: u64,
     state_change: u64,
     pub(super) invocation: String,
+    /// Its control group, from `/` on; empty while it has none.
+    pub(super) cgroup: String,
 }
 
 fn text(properties: &HashMap<String, OwnedValue>, name: &str) -> String {
@@ -78,6 +80,7 @@ impl UnitView {
             active_exit: number(unit, "ActiveExitTimestamp"),
             state_change: number(unit, "StateChangeTimestamp"),
             invocation: hex(unit, "InvocationID"),
+            cgroup: text(service, "ControlGroup"),
         }
     }
 
