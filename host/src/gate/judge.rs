@@ -57,6 +57,12 @@ impl Gate {
         let Decision::NeedsApproval { approvers, quorum, policies } = decision else {
             return self.decided(&action, decision, reservation, &standing);
         };
+        // Nobody is asked about what a person holds back anyway.
+        if action.verb().class().is_effect()
+            && let Err(Held::Back(code, why)) = self.ordered(&resource, &standing)
+        {
+            return self.deny(&action, code, why);
+        }
         let who = format!("{quorum} of {}", approvers.iter().cloned().collect::<Vec<_>>().join(", "));
         let (approval, roles) = match (self.parts.approvals, &self.approved) {
             (Approvals::Assumed, _) => {
@@ -109,7 +115,19 @@ impl Gate {
     /// What may still hold a permitted effect back: a person's order, the plan that people approved, another run. Gives the
     /// target that the resource belongs to.
     fn may_act(&mut self, permit: &Permit, standing: &Standing) -> Result<ResourceName, Held> {
-        let resource = permit.resource();
+        let target = self.ordered(permit.resource(), standing)?;
+        if self.departs(permit.action()) {
+            return Err(Held::Back(DenialCode::DepartsFromPlan, Vec::new()));
+        }
+        if self.parts.approvals == Approvals::Required {
+            self.leases.take(&target).map_err(Held::Busy)?;
+            self.look_first();
+        }
+        Ok(target)
+    }
+
+    /// What people ordered about a resource; its target if they did not.
+    fn ordered(&self, resource: &ResourceName, standing: &Standing) -> Result<ResourceName, Held> {
         let target = self.parts.inventory.target_of(resource);
         // INVARIANT 11: asked after the policy, so that a playbook without a permit learns nothing of what people do.
         match standing.stops(resource, &target, self.parts.clock.now()) {
@@ -120,13 +138,6 @@ impl Gate {
                 return Err(Held::Back(code, vec![said(&given)]));
             }
             Some(Stopped::Doubt(problem)) => return Err(Held::Back(DenialCode::Frozen, vec![problem])),
-        }
-        if self.departs(permit.action()) {
-            return Err(Held::Back(DenialCode::DepartsFromPlan, Vec::new()));
-        }
-        if self.parts.approvals == Approvals::Required {
-            self.leases.take(&target).map_err(Held::Busy)?;
-            self.look_first();
         }
         Ok(target)
     }
