@@ -192,7 +192,8 @@ fn what_changed_since_it_was_asked_is_asked_anew() {
     };
     let playbook = |house: &House| drop(house.ok(&["playbook", "add", &text(&release(house, 2, "second"))]));
     let binding = |house: &House| more(house, "[playbook.\"guardian/service_crashed\"]\nbind = { target = 'db' }\n");
-    let changes: [(&str, fn(&House)); 3] = [
+    type Change = fn(&House);
+    let changes: [(&str, Change); 3] = [
         ("the policy has changed", policy),
         ("the playbook has changed", playbook),
         ("what guardian.toml binds has changed", binding),
