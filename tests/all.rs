@@ -8,6 +8,7 @@ mod coverage;
 mod golden;
 mod guests;
 mod journey;
+mod people;
 mod playbook_build;
 mod policy;
 mod structure;

@@ -8,11 +8,13 @@ use std::sync::Arc;
 
 use guardian::audit::{Body, MemoryLog, State, Trail};
 use guardian::capability::{Hands, RealHands, ServiceTools, SimulatedHands};
-use guardian::gate::{Approvals, EvidenceFolder, Gate, Halt, Leases, Ledger, Parts, Pass, Passage, UndoJournal};
+use guardian::gate::{
+    Approvals, Approved, EvidenceFolder, Gate, Halt, Leases, Ledger, Parts, Pass, Passage, UndoJournal,
+};
 use guardian::inventory::{Configuration, Inventory};
 use guardian::model::{
-    Action, Clock, ConfigVerb, Digest, ErrorCode, Incident, IncidentSource, Limits, LogLevel, ManualClock, Outcome,
-    ResourceName, RunId, ServiceVerb, StorageVerb, Timestamp, Verb,
+    Action, Clock, ConfigVerb, Digest, ErrorCode, Incident, IncidentSource, Limits, LogLevel, ManualClock, Name,
+    Outcome, ResourceName, RunId, ServiceVerb, StorageVerb, Timestamp, Verb,
 };
 use guardian::orders::Orders;
 use guardian::policy::{PolicySet, ResourceFact, Source, World};
@@ -47,14 +49,14 @@ pub(crate) struct Bench {
     pub(crate) gate: Gate,
     pub(crate) log: MemoryLog,
     pub(crate) trail: Arc<Trail>,
-    parts: Parts,
-    _folder: tempfile::TempDir,
+    pub(crate) parts: Parts,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Bench {
     /// The gate of another run on the same host.
     pub(crate) fn gate_of(&self, playbook: &str, run: u32) -> Gate {
-        gate(&self.parts, playbook, run)
+        gate(&self.parts, playbook, run, None, None)
     }
 }
 
@@ -96,13 +98,20 @@ fn on_disk(folder: &std::path::Path) -> String {
 }
 
 pub(crate) fn bench(permits: &str) -> Bench {
+    bench_of(&[("permits/p.cedar", permits)], "")
+}
+
+/// With a whole policy, and `more` in the table of the configuration `site`.
+pub(crate) fn bench_of(policies: &[(&str, &str)], more: &str) -> Bench {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let text = format!("{INVENTORY}{}", on_disk(folder.path()));
+    let text = format!("{INVENTORY}{}", on_disk(folder.path()))
+        .replace("[config.site]\n", &format!("[config.site]\n{more}\n"));
     let configuration = Configuration::parse(std::path::Path::new("guardian.toml"), &text).expect("an inventory");
     let inventory = configuration.inventory;
     let world = World::build(&facts(&inventory)).expect("a world");
-    let source = Source { path: "permits/p.cedar".to_owned(), text: permits.to_owned() };
-    let policy = Arc::new(PolicySet::from_sources(&[source], &world).expect("a policy set"));
+    let source = |(path, text): &(&str, &str)| Source { path: (*path).to_owned(), text: (*text).to_owned() };
+    let sources: Vec<Source> = policies.iter().map(source).collect();
+    let policy = Arc::new(PolicySet::from_sources(&sources, &world).expect("a policy set"));
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_millis(1_800_000_000_000)));
     let actor = guardian::model::Actor { uid: 0, login_uid: None };
     let log = MemoryLog::default();
@@ -125,15 +134,15 @@ pub(crate) fn bench(permits: &str) -> Bench {
         limits: Limits::default(),
         approvals: Approvals::Required,
     };
-    let gate = gate(&parts, "acme/healer", 1);
-    Bench { gate, log, trail, parts, _folder: folder }
+    let gate = gate(&parts, "acme/healer", 1, None, None);
+    Bench { gate, log, trail, parts, folder }
 }
 
 pub(crate) fn run_id(run: u32) -> RunId {
     RunId::new(Timestamp::from_millis(1_800_000_000_000), run)
 }
 
-fn gate(parts: &Parts, playbook: &str, run: u32) -> Gate {
+pub(crate) fn gate(parts: &Parts, playbook: &str, run: u32, approved: Option<Approved>, glass: Option<Name>) -> Gate {
     let incident = Incident {
         id: "i-1".to_owned(),
         kind: "service_crashed".parse().expect("a name"),
@@ -150,8 +159,8 @@ fn gate(parts: &Parts, playbook: &str, run: u32) -> Gate {
         run,
         playbook: playbook.parse().expect("a playbook"),
         incident,
-        approved: None,
-        glass: None,
+        approved,
+        glass,
     };
     Gate::new(parts.clone(), pass, Box::new(|_| ()))
 }

@@ -1,8 +1,10 @@
 //! The whole way of an operator, from outside: a real service dies, is healed, and what must not happen does not.
 
+mod approval;
 mod full;
 mod heal;
 mod hostile;
 mod kills;
+mod orders;
 mod releases;
 mod undo;

@@ -15,13 +15,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::durable::{DurableError, Folder};
-use crate::model::{Given, Name, Order, ResourceName, Timestamp};
+use crate::model::{Actor, Given, Name, Order, ResourceName, Timestamp};
 use cap_std::fs::MetadataExt as _;
 
 /// The folder below `state`.
 const FOLDER: &str = "orders";
 /// The largest order, in bytes: a reason of a few lines.
 const LARGEST: u64 = 16 * 1024;
+/// The end of an order that nobody can read, in the year 9999: it ends when somebody mends it.
+const UNTIL_MENDED: u64 = 253_402_300_799_000;
 /// Names of files can change twice within one tick of the file system's clock; after this long a second change shows.
 const TICK: Duration = Duration::from_millis(20);
 
@@ -29,8 +31,8 @@ const TICK: Duration = Duration::from_millis(20);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Standing {
     given: BTreeMap<String, Given>,
-    /// Why not everything could be read: then everything stands still.
-    doubt: Option<String>,
+    /// Why not everything could be read, as the freeze that it counts as.
+    doubt: Option<Given>,
 }
 
 /// Why a call is not let through.
@@ -47,7 +49,7 @@ impl Standing {
     #[must_use]
     pub fn stops(&self, resource: &ResourceName, target: &ResourceName, now: Timestamp) -> Option<Stopped> {
         if let Some(doubt) = &self.doubt {
-            return Some(Stopped::Doubt(doubt.clone()));
+            return Some(Stopped::Doubt(doubt.reason.clone()));
         }
         let applies = |given: &&Given| match &given.what {
             Order::Freeze => true,
@@ -65,9 +67,28 @@ impl Standing {
         self.given.values().filter(|given| given.holds(now)).find(applies)
     }
 
-    /// Every order, those that have ended included.
-    pub fn given(&self) -> impl Iterator<Item = &Given> {
+    /// Every order that somebody gave, those that have ended included.
+    pub fn written(&self) -> impl Iterator<Item = &Given> {
         self.given.values()
+    }
+
+    /// The same, and the freeze that an order counts as which cannot be read: what a person is shown.
+    pub fn given(&self) -> impl Iterator<Item = &Given> {
+        self.given.values().chain(&self.doubt)
+    }
+
+    /// Why everything stands still, if an order cannot be read.
+    #[must_use]
+    pub fn doubt(&self) -> Option<&str> {
+        self.doubt.as_ref().map(|doubt| doubt.reason.as_str())
+    }
+
+    /// Everything stands still, because of that.
+    fn doubtful(self, problem: &str) -> Self {
+        let reason = crate::model::escape_to(problem, 300);
+        let by = Actor { uid: rustix::process::getuid().as_raw(), login_uid: None };
+        let (at, until) = (Timestamp::from_millis(0), Timestamp::from_millis(UNTIL_MENDED));
+        Self { doubt: Some(Given { what: Order::Freeze, at, until, reason, by }), ..self }
     }
 }
 
@@ -110,9 +131,9 @@ impl Orders {
                 Some(Err(error)) if error.is_not_found() => None,
                 Some(Ok(folder)) if folder.trusted().is_ok() => Some(folder),
                 Some(found) => {
-                    let doubt =
+                    let problem =
                         found.map_or_else(|error| error.to_string(), |_| "others can write the orders".to_owned());
-                    return Arc::new(Standing { doubt: Some(doubt), ..Standing::default() });
+                    return Arc::new(Standing::default().doubtful(&problem));
                 }
             };
         }
@@ -169,17 +190,21 @@ fn read(folder: &Folder) -> Standing {
     let mut standing = Standing::default();
     let names = match folder.names() {
         Ok(names) => names,
-        Err(error) => return Standing { doubt: Some(error.to_string()), ..standing },
+        Err(error) => return standing.doubtful(&error.to_string()),
     };
     for name in names {
         let given = folder.read_bounded(&name, LARGEST).map_err(|error| error.to_string()).and_then(|bytes| {
-            serde_json::from_slice::<Given>(&bytes).map_err(|error| {
-                format!("the order `{}` cannot be read: {error}; remove it", folder.path().join(&name).display())
-            })
+            let given = serde_json::from_slice::<Given>(&bytes).map_err(|error| error.to_string())?;
+            // One file for one thing: a copy under another name would go on after the order itself was lifted.
+            if file_of(&given.what) == name { Ok(given) } else { Err("it is about something else".to_owned()) }
         });
         match given {
             Ok(given) => drop(standing.given.insert(name, given)),
-            Err(doubt) => standing.doubt = Some(crate::model::escape_to(&doubt, 300)),
+            Err(problem) => {
+                let path = folder.path().join(&name);
+                standing =
+                    standing.doubtful(&format!("the order `{}` cannot be read: {problem}; remove it", path.display()));
+            }
         }
     }
     standing
@@ -188,7 +213,6 @@ fn read(folder: &Folder) -> Standing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Actor;
 
     fn pause(until: u64) -> Given {
         Given {

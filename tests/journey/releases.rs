@@ -6,7 +6,7 @@ use guardian::trust::{embed_manifest, read_manifest};
 use guardian_tests::{House, playbooks, text};
 
 /// The built healing playbook as another release, signed by the house's key.
-fn release(house: &House, number: u64, description: &str) -> PathBuf {
+pub(crate) fn release(house: &House, number: u64, description: &str) -> PathBuf {
     let built = std::fs::read(playbooks().join("service_crashed-1.wasm")).expect("a built playbook");
     let mut manifest = read_manifest(&built).expect("its manifest");
     manifest.release = number;

@@ -4,6 +4,8 @@
 //! first effect of a run the host looks once and keeps what it saw, bounded, outside the trail, because log lines can hold
 //! anything. What cannot be seen is missing from it and stops nothing: evidence is worth less than the heal.
 
+pub(super) mod sockets;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::{ConfigStatus, Name, Reading, ResourceName, ServiceStatus, StorageUsage};

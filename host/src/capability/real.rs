@@ -9,6 +9,7 @@ use super::config::ConfigHand;
 use super::deadline::Deadline;
 use super::error::HandError;
 use super::evidence::Evidence;
+use super::evidence::sockets;
 use super::probe::{ProbeHand, verdict_of};
 use super::service::{ServiceHand, ServiceTools};
 use super::storage::StorageHand;
@@ -212,7 +213,10 @@ impl Hand for RealHands {
             check: self.check(target, deadline),
             service: name.as_ref().and_then(|name| self.services.status(name, deadline).ok()),
             lines: name.as_ref().map(|name| self.services.last_lines(name)).unwrap_or_default(),
-            sockets: Vec::new(),
+            sockets: name
+                .as_ref()
+                .map(|name| sockets::of(&self.services.processes(name, deadline)))
+                .unwrap_or_default(),
             storage: self.beside(target, ResourceKind::Storage, |name| match self.storages.observe(name, deadline) {
                 Outcome::Done { reply: Reply::Storage(usage) } => Some(usage),
                 _ => None,

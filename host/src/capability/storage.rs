@@ -199,14 +199,6 @@ impl StorageHand {
         Reading { verdict, latency_us, seen, assumed: false }
     }
 
-    /// Touches it.
-    ///
-    /// # Errors
-    /// What is wrong.
-    pub fn touch(&self, name: &Name) -> Result<String, HandError> {
-        Err(HandError::NotFound { what: format!("storage `{name}`"), remedy: String::new() })
-    }
-
     /// What a person would type to do the same.
     pub(super) fn by_hand(&self, verb: StorageVerb, name: &Name) -> Option<String> {
         let (storage, _) = self.storages.get(name)?;

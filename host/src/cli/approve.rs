@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::durable::Folder;
 use crate::inventory::parse_duration;
-use crate::model::{RunId, escape_to};
+use crate::model::{Name, RunId, escape_to};
 use crate::run::{Approvals, Asked, Site};
 use crate::trust::{SigningKey, Word, with_ssh_signature};
 
@@ -45,10 +45,14 @@ pub(super) fn approve(context: &Context, given: &ApproveArguments) -> Result<Exi
         }
         _ => return Err(Failure::usage("give --key FILE, or --statement FILE and --ssh-signature FILE".to_owned())),
     };
-    let person = approvals.say(&site, &asked, &signed)?;
+    let (person, said) = approvals.say(&site, &asked, &signed)?;
+    let screen = &context.screen;
+    if matches!(said, Word::Reject { .. }) {
+        // A statement is signed elsewhere, and what it says is what counts.
+        return rejected(screen, &asked, &person);
+    }
     let answers = approvals.answers(&site, &asked)?;
     let missing = answers.missing(&asked);
-    let screen = &context.screen;
     if screen.json() {
         let shape = json!({ "run": asked.run, "person": person, "plan": asked.plan(), "missing": missing });
         screen.document("approve", &shape)?;
@@ -71,8 +75,11 @@ pub(super) fn reject(context: &Context, given: &RejectArguments) -> Result<Exit,
     let (approvals, asked) = asked(&site, &given.run)?;
     let reason = escape_to(&given.reason, 1_000);
     let word = Word::Reject { run: asked.run.clone(), plan: asked.plan(), reason, at: site.clock.now() };
-    let person = approvals.say(&site, &asked, &word.sign(&load(&given.key)?))?;
-    let screen = &context.screen;
+    let (person, _) = approvals.say(&site, &asked, &word.sign(&load(&given.key)?))?;
+    rejected(&context.screen, &asked, &person)
+}
+
+fn rejected(screen: &Screen, asked: &Asked, person: &Name) -> Result<Exit, Failure> {
     if screen.json() {
         screen.document("reject", &json!({ "run": asked.run, "person": person, "plan": asked.plan() }))?;
     } else {

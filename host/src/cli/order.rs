@@ -77,6 +77,9 @@ fn order(context: &Context, what: Order, time: Duration, reason: &str) -> Result
     let words = words(&given);
     let tone = if given.lifts() { Tone::Good } else { Tone::Warn };
     screen.say(&screen.paint(tone, &words));
+    if let Some(doubt) = site.orders.standing(site.clock.now()).doubt() {
+        screen.say(&screen.paint(Tone::Bad, doubt));
+    }
     if !recorded {
         screen.say("a run holds the trail: it sees this before its next call, and puts it on record");
     }
@@ -92,17 +95,23 @@ pub(super) fn while_ordered<T>(
     act: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let now = site.clock.now();
+    let earlier = site.orders.standing(now).written().find(|given| given.what == what && given.holds(now)).cloned();
     // A longer order of somebody else stays as it is.
-    if site.orders.standing(now).given().any(|given| given.what == what && given.holds(now)) {
+    if earlier.as_ref().is_some_and(|earlier| earlier.until >= now.plus(most)) {
         return act();
     }
     let given = Given { what, at: now, until: now.plus(most), reason: reason.to_owned(), by: actor() };
     site.orders.give(&given)?;
-    let done = act()?;
-    // What did not work leaves the order standing: nobody acts against a person who is trying.
+    let done = act();
+    // What did not work leaves the order standing: nobody acts against a person who is trying. What made no sense does not:
+    // a slip of the pen must not keep anything from being healed.
+    if done.as_ref().is_err_and(|failure| failure.exit != Exit::Usage) {
+        return done;
+    }
     let now = site.clock.now();
-    site.orders.give(&Given { at: now, until: now, reason: "done".to_owned(), ..given })?;
-    Ok(done)
+    let after = earlier.filter(|earlier| earlier.holds(now));
+    site.orders.give(&after.unwrap_or(Given { at: now, until: now, reason: "done".to_owned(), ..given }))?;
+    done
 }
 
 /// An order in words, for a person.

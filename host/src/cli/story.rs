@@ -72,9 +72,6 @@ pub(super) fn end(screen: &Screen, report: &RunReport) {
         ));
     }
     undone(screen, &report.undone);
-    if let Some(given) = &report.transcript.order {
-        screen.say(&format!("  {} {}", screen.paint(Tone::Warn, "held back:"), super::order::words(given)));
-    }
     if report.state != RunState::Healed
         && let Some(evidence) = &report.transcript.evidence
     {

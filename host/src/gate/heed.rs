@@ -20,7 +20,7 @@ impl Parts {
         let now = self.clock.now();
         let standing = self.orders.standing(now);
         if self.approvals == Approvals::Required {
-            for given in standing.given() {
+            for given in standing.written() {
                 self.write_down(Some(run), given)?;
             }
         }
@@ -33,7 +33,7 @@ impl Parts {
     /// When the trail cannot take the record.
     pub fn take_down(&self) -> Result<(), AuditError> {
         let now = self.clock.now();
-        for given in self.orders.standing(now).given() {
+        for given in self.orders.standing(now).written() {
             self.write_down(None, given)?;
             if !given.holds(now) {
                 self.trail.flush()?;

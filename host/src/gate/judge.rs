@@ -16,7 +16,7 @@ use super::ledger::Reservation;
 use super::{Approvals, Ended, Gate, Halt, Passage};
 use crate::audit::Body;
 use crate::capability::Deadline;
-use crate::model::{Action, DenialCode, ErrorCode, GuestError, Order, ResourceName, RunId};
+use crate::model::{Action, DenialCode, ErrorCode, Given, GuestError, Order, ResourceName, RunId, escape_to};
 use crate::orders::{Standing, Stopped};
 use crate::policy::{Decision, Facts, Permit, Question, Used};
 
@@ -25,8 +25,8 @@ const LOOK_FIRST: Duration = Duration::from_secs(2);
 
 /// Why a permitted effect is held back.
 enum Held {
-    /// By a person, or by the plan.
-    Back(DenialCode),
+    /// By a person, or by the plan; with what the operator is told of it.
+    Back(DenialCode, Vec<String>),
     /// By another run.
     Busy(RunId),
 }
@@ -46,8 +46,8 @@ impl Gate {
             Ok(standing) => standing,
             Err(error) => return self.not_recorded(&error),
         };
-        if standing.withdrawn(&self.playbook.publisher, self.parts.clock.now()).is_some() {
-            return self.deny(&action, DenialCode::Revoked, Vec::new());
+        if let Some(given) = standing.withdrawn(&self.playbook.publisher, self.parts.clock.now()) {
+            return self.deny(&action, DenialCode::Revoked, vec![said(given)]);
         }
         let Ok(resource) = action.resource() else {
             return self.deny(&action, DenialCode::NoPermit, Vec::new());
@@ -57,6 +57,12 @@ impl Gate {
         let Decision::NeedsApproval { approvers, quorum, policies } = decision else {
             return self.decided(&action, decision, reservation, &standing);
         };
+        // Nobody is asked about what a person holds back anyway.
+        if action.verb().class().is_effect()
+            && let Err(Held::Back(code, why)) = self.ordered(&resource, &standing)
+        {
+            return self.deny(&action, code, why);
+        }
         let who = format!("{quorum} of {}", approvers.iter().cloned().collect::<Vec<_>>().join(", "));
         let (approval, roles) = match (self.parts.approvals, &self.approved) {
             (Approvals::Assumed, _) => {
@@ -66,6 +72,10 @@ impl Gate {
             // Each gate that is closed is opened by enough people of its own, or none is.
             (Approvals::Required, Some(approved)) if self.opens(approved, &policies) => (None, approved.roles()),
             (Approvals::Required, _) => {
+                // A gate that the plan did not meet is a departure from it like any other.
+                if self.departs(&action) {
+                    return self.deny(&action, DenialCode::DepartsFromPlan, policies);
+                }
                 self.note(|transcript| transcript.approval = Some(who));
                 return self.deny(&action, DenialCode::NeedsApproval, policies);
             }
@@ -89,7 +99,7 @@ impl Gate {
         match decision {
             Decision::Permitted(permit) if action.verb().class().is_effect() => match self.may_act(&permit, standing) {
                 Ok(target) => self.effect(permit, reservation, &target),
-                Err(Held::Back(code)) => self.deny(action, code, Vec::new()),
+                Err(Held::Back(code, why)) => self.deny(action, code, why),
                 Err(Held::Busy(run)) => {
                     let message = format!("run {run} is at work on it");
                     let policies = permit.policies().to_vec();
@@ -105,27 +115,41 @@ impl Gate {
     /// What may still hold a permitted effect back: a person's order, the plan that people approved, another run. Gives the
     /// target that the resource belongs to.
     fn may_act(&mut self, permit: &Permit, standing: &Standing) -> Result<ResourceName, Held> {
-        let resource = permit.resource();
-        let target = self.parts.inventory.target_of(resource);
-        // INVARIANT 11: asked after the policy, so that a playbook without a permit learns nothing of what people do.
-        match standing.stops(resource, &target, self.parts.clock.now()) {
-            None => {}
-            Some(Stopped::By(given)) => {
-                let paused = matches!(given.what, Order::Pause { .. });
-                self.note(|transcript| transcript.order = Some(given));
-                return Err(Held::Back(if paused { DenialCode::Paused } else { DenialCode::Frozen }));
-            }
-            Some(Stopped::Doubt(_)) => return Err(Held::Back(DenialCode::Frozen)),
-        }
-        if self.approved.as_mut().is_some_and(|approved| !approved.covers(permit.action())) {
-            self.note(|transcript| transcript.departed = true);
-            return Err(Held::Back(DenialCode::DepartsFromPlan));
+        let target = self.ordered(permit.resource(), standing)?;
+        if self.departs(permit.action()) {
+            return Err(Held::Back(DenialCode::DepartsFromPlan, Vec::new()));
         }
         if self.parts.approvals == Approvals::Required {
             self.leases.take(&target).map_err(Held::Busy)?;
             self.look_first();
         }
         Ok(target)
+    }
+
+    /// What people ordered about a resource; its target if they did not.
+    fn ordered(&self, resource: &ResourceName, standing: &Standing) -> Result<ResourceName, Held> {
+        let target = self.parts.inventory.target_of(resource);
+        // INVARIANT 11: asked after the policy, so that a playbook without a permit learns nothing of what people do.
+        match standing.stops(resource, &target, self.parts.clock.now()) {
+            None => {}
+            Some(Stopped::By(given)) => {
+                let paused = matches!(given.what, Order::Pause { .. });
+                let code = if paused { DenialCode::Paused } else { DenialCode::Frozen };
+                return Err(Held::Back(code, vec![said(&given)]));
+            }
+            Some(Stopped::Doubt(problem)) => return Err(Held::Back(DenialCode::Frozen, vec![problem])),
+        }
+        Ok(target)
+    }
+
+    /// Whether an effect is not in what is left of the plan that people approved; then nothing later is either.
+    fn departs(&mut self, action: &Action) -> bool {
+        let effect = action.verb().class().is_effect();
+        let departs = effect && self.approved.as_mut().is_some_and(|approved| !approved.covers(action));
+        if departs {
+            self.note(|transcript| transcript.departed = true);
+        }
+        departs
     }
 
     /// Keeps how the target looks, once, before the first effect. Nothing of it stops the heal.
@@ -191,4 +215,9 @@ impl Gate {
             (ask(0).0, None)
         }
     }
+}
+
+/// An order as the operator reads it beside the call that it stopped. The guest does not: who said what is not its business.
+fn said(given: &Given) -> String {
+    format!("uid {} until {}: {}", given.by.uid, given.until, escape_to(&given.reason, 200))
 }

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::PlannedEffect;
 use crate::capability::Evidence;
-use crate::model::{EffectClass, ErrorCode, Given, LimitHit};
+use crate::model::{EffectClass, ErrorCode, LimitHit};
 
 /// How one call went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -87,8 +87,6 @@ pub struct Transcript {
     pub approval: Option<String>,
     /// Set once the daily trail budget of the playbook was spent.
     pub limit: Option<LimitHit>,
-    /// The order of a person that held an effect back.
-    pub order: Option<Given>,
     /// The gates that asked for people, in a plan.
     pub gates: Vec<String>,
     /// Set once an effect was not in the plan that people approved.

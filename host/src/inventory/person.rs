@@ -5,6 +5,8 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -12,13 +14,32 @@ use super::InventoryError;
 use super::file::File;
 use crate::model::Name;
 
-/// A public key as it stands in the file: `guardian-ed25519:..` or a line of OpenSSH's `.pub` (`ssh-ed25519 ..`). What it
-/// means is the trust room's to say.
+/// A public key. It stands in the file as `guardian-ed25519:..` or as a line of OpenSSH's `.pub` (`ssh-ed25519 ..`); here it
+/// has one spelling, so that a key that two people have is found however each wrote it. Whether it is a good key is the
+/// trust room's to say.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct KeyText {
-    /// The words that make the key, without a comment.
+    /// `guardian-ed25519:` and the base64 of its 32 bytes.
     pub text: String,
 }
+
+/// What stands before the 32 bytes in an OpenSSH key: the length and name of its kind, and their length (RFC 8709).
+const SSH_HEAD: &[u8] = b"\0\0\0\x0bssh-ed25519\0\0\0\x20";
+
+impl KeyText {
+    fn of(words: &[&str]) -> Option<Self> {
+        let raw = match words {
+            [own] => STANDARD.decode(own.strip_prefix(OWN)?).ok()?,
+            ["ssh-ed25519", data, ..] => STANDARD.decode(data).ok()?.strip_prefix(SSH_HEAD)?.to_vec(),
+            _ => return None,
+        };
+        let raw = <[u8; 32]>::try_from(raw).ok()?;
+        Some(Self { text: format!("{OWN}{}", STANDARD.encode(raw)) })
+    }
+}
+
+/// What a key of `guardian key new` begins with.
+const OWN: &str = "guardian-ed25519:";
 
 /// A person who can approve.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,15 +68,11 @@ impl File<'_> {
         let mut keys = BTreeSet::new();
         for key in raw.keys.into_inner() {
             let words: Vec<&str> = key.get_ref().split_whitespace().collect();
-            let text = match words.as_slice() {
-                [own] if own.starts_with("guardian-ed25519:") => (*own).to_owned(),
-                [kind, data, ..] if *kind == "ssh-ed25519" => format!("{kind} {data}"),
-                _ => {
-                    let problem = "a key is `guardian-ed25519:..` (the content of NAME.pub) or `ssh-ed25519 ..` (a line of an OpenSSH .pub file)";
-                    return Err(self.error(&key.span(), problem));
-                }
+            let Some(key) = KeyText::of(&words) else {
+                let problem = "a key is `guardian-ed25519:..` (the content of NAME.pub) or `ssh-ed25519 ..` (a line of an OpenSSH .pub file)";
+                return Err(self.error(&key.span(), problem));
             };
-            keys.insert(KeyText { text });
+            keys.insert(key);
         }
         if keys.is_empty() {
             return Err(self.error(&at, "a person needs at least one key"));

@@ -20,7 +20,7 @@ use crate::durable::Folder;
 use crate::gate::{Approved, Approver, PlannedEffect, Scope, Transcript};
 use crate::model::{Digest, Incident, Name, PlaybookId, RunId, Timestamp};
 use crate::policy::GateTerms;
-use crate::trust::{PublicKey, Word, read_ssh_key, read_word};
+use crate::trust::{PublicKey, TrustError, Word, read_word};
 
 use super::{Admitted, RunError, Site};
 
@@ -74,11 +74,22 @@ pub fn plan_digest(component: &Digest, policy: &Digest, incident: &Incident, eff
     Digest::of(&serde_json::to_vec(&covered).unwrap_or_default())
 }
 
+/// What people sign of a plan besides the plan itself: whom it asks, and until when. Else whoever can write the file could
+/// ask fewer people, or ask them for longer, under the same digest.
+#[derive(Serialize)]
+struct Terms<'a> {
+    plan: Digest,
+    gates: &'a BTreeMap<String, (u32, BTreeSet<String>)>,
+    until: Timestamp,
+}
+
 impl Asked {
-    /// The digest of the plan.
+    /// The digest of what is asked: the plan, the gates with whom they want, and until when.
     #[must_use]
     pub fn plan(&self) -> Digest {
-        plan_digest(&self.component, &self.policy, &self.incident, &self.effects)
+        let plan = plan_digest(&self.component, &self.policy, &self.incident, &self.effects);
+        let terms = Terms { plan, gates: &self.gates, until: self.until };
+        Digest::of(&serde_json::to_vec(&terms).unwrap_or_default())
     }
 
     /// What the gates want, in words: `web-restart: 2 of sre`.
@@ -115,12 +126,7 @@ impl People {
             let mut keys = Vec::new();
             for key in &person.keys {
                 let own = |error| RunError::Request(format!("[person.{name}] in guardian.toml: {error}"));
-                let text = key.text.as_str();
-                let key: PublicKey = if text.starts_with("ssh-") {
-                    read_ssh_key(text).map_err(own)?
-                } else {
-                    text.parse().map_err(own)?
-                };
+                let key: PublicKey = key.text.parse().map_err(own)?;
                 if let Some(other) = people.iter().find(|other| other.keys.contains(&key)) {
                     let other = &other.name;
                     let problem =
@@ -240,15 +246,15 @@ impl Approvals {
             .map_err(|error| RunError::Request(format!("the plan of `{run}` cannot be read: {error}; run it again")))
     }
 
-    /// Keeps what a person said, once it is clear that it counts. Gives who it was.
+    /// Keeps what a person said, once it is clear that it counts. Gives who it was, and what.
     ///
     /// # Errors
     /// When it does not count, with the reason.
-    pub fn say(&self, site: &Site, asked: &Asked, signed: &[u8]) -> Result<Name, RunError> {
+    pub fn say(&self, site: &Site, asked: &Asked, signed: &[u8]) -> Result<(Name, Word), RunError> {
         let people = People::of(site)?;
-        let (person, _) = judge(site, &people, asked, signed)?;
+        let (person, word) = judge(site, &people, asked, signed)?;
         self.folder.replace(&format!("{}.{person}.word", asked.run), signed)?;
-        Ok(person)
+        Ok((person, word))
     }
 
     /// What people have said so far.
@@ -321,7 +327,7 @@ impl Approvals {
 
 /// Whether a word counts for a plan, and whose it is.
 fn judge(site: &Site, people: &People, asked: &Asked, signed: &[u8]) -> Result<(Name, Word), RunError> {
-    let refused = |problem: String| Err(RunError::Request(problem));
+    let refused = |problem: String| Err(RunError::Trust(TrustError::Word(problem)));
     let keys = people.keys();
     let (word, key) = read_word(signed, &keys)?;
     let Some(person) = people.whose(key) else { return refused("its key is nobody's".to_owned()) };
@@ -354,7 +360,7 @@ fn judge(site: &Site, people: &People, asked: &Asked, signed: &[u8]) -> Result<(
 }
 
 fn glass(people: &People, signed: &[u8], now: Timestamp) -> Result<(Name, Timestamp, String), RunError> {
-    let refused = |problem: String| Err(RunError::Request(problem));
+    let refused = |problem: String| Err(RunError::Trust(TrustError::Word(problem)));
     let keys = people.keys();
     let (word, key) = read_word(signed, &keys)?;
     let (Some(person), Word::BreakGlass { reason, at, until }) = (people.whose(key), word) else {

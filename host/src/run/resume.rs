@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use crate::audit::{Body, Trail};
 use crate::capability::Hands;
-use crate::gate::{Approvals as Asking, Parts};
-use crate::model::{Incident, RunId, RunState};
+use crate::gate::{Approvals as Asking, Parts, Transcript};
+use crate::model::{Incident, RunId, RunState, Timestamp};
+use crate::trust::TrustError;
 
-use super::approval::{Approvals, Asked};
+use super::approval::{Answers, Approvals, Asked};
 use super::course::{Leave, Ready, course};
 use super::execute::{Watcher, admitted, durable, nothing_in_doubt};
 use super::recover::recover;
@@ -31,14 +32,71 @@ pub fn resume(
 ) -> Result<RunReport, RunError> {
     trail.admits_new_runs()?;
     let parts = site.parts(Arc::clone(&trail), hands, site.kept()?, Asking::Required);
+    let approvals = Approvals::open(site)?;
+    let asked = waiting(&trail, run, &approvals)?;
+    // Before recovery, which ends what nobody may go on with: who asks for this run hears how it ended, and why.
+    let answers = approvals.answers(site, &asked)?;
+    let over = match closed(site, Some(&answers), asked.until) {
+        Some((state, reason)) => Some(over(&parts, &approvals, &asked, state, reason)?),
+        None => None,
+    };
     let recovered = recover(site, &parts)?;
-    let asked = waiting(&trail, run, &Approvals::open(site)?)?;
-    nothing_in_doubt(site, &trail, &asked.incident.target)?;
-    let mut outcome = go_on(site, &parts, asked, watcher);
+    let mut outcome = match over {
+        Some(report) => Ok(report),
+        None => {
+            nothing_in_doubt(site, &trail, &asked.incident.target)?;
+            go_on(site, &parts, asked, watcher)
+        }
+    };
     if let Ok(report) = &mut outcome {
         report.recovered = recovered;
     }
     durable(&trail, outcome)
+}
+
+/// How a plan that waits ended without anybody going on with it, if it did: somebody said no, or it waited too long.
+fn closed(site: &Site, answers: Option<&Answers>, until: Timestamp) -> Option<(RunState, String)> {
+    match answers.and_then(|answers| answers.no.as_ref()) {
+        Some((person, reason)) => {
+            let reason = crate::model::escape_to(reason, 300);
+            Some((RunState::Refused, format!("{person} rejected it: {reason}")))
+        }
+        None if site.clock.now() >= until => {
+            Some((RunState::NotHealed, format!("nobody approved it in time (by {until}); nothing was done")))
+        }
+        None => None,
+    }
+}
+
+/// Ends a run that waited, durably, with nothing done.
+fn over(
+    parts: &Parts,
+    approvals: &Approvals,
+    asked: &Asked,
+    state: RunState,
+    reason: String,
+) -> Result<RunReport, RunError> {
+    let end = Body::RunEnd { state, reason: reason.clone(), report: None, limit: None, millis: 0 };
+    parts.trail.append_durable(Some(&asked.run), end)?;
+    approvals.forget(&asked.run);
+    Ok(RunReport {
+        run: asked.run.clone(),
+        playbook: asked.playbook.clone(),
+        release: Some(asked.release),
+        target: asked.incident.target.clone(),
+        state,
+        reason,
+        said: None,
+        limit: None,
+        check: None,
+        transcript: Transcript::default(),
+        notes: Vec::new(),
+        asked: None,
+        plan: None,
+        undone: Vec::new(),
+        recovered: Vec::new(),
+        millis: 0,
+    })
 }
 
 /// The plan of a run that waits, as the trail knows it.
@@ -53,7 +111,7 @@ fn waiting(trail: &Trail, run: &RunId, approvals: &Approvals) -> Result<Asked, R
     let asked = approvals.asked(run)?;
     if asked.run != *run || asked.plan() != waits.plan {
         let problem = format!("the plan of `{run}` on the disk is not the one that the trail speaks of; run it again");
-        return Err(RunError::Request(problem));
+        return Err(TrustError::Word(problem).into());
     }
     Ok(asked)
 }
@@ -69,27 +127,13 @@ fn go_on(site: &Site, parts: &Parts, asked: Asked, watcher: Watcher) -> Result<R
         (*admitted.bindings() == asked.incident.bindings, "what guardian.toml binds"),
     ];
     let ready = Ready { program, admitted, run: asked.run.clone(), incident: asked.incident.clone() };
-    let over = |state: RunState, reason: String| {
-        let mut report = ready.report(state);
-        let end = Body::RunEnd { state, reason: reason.clone(), report: None, limit: None, millis: 0 };
-        parts.trail.append_durable(Some(&asked.run), end)?;
-        approvals.forget(&asked.run);
-        report.reason = reason;
-        Ok(report)
-    };
     if let Some((_, what)) = same.iter().find(|(same, _)| !same) {
-        return over(
-            RunState::Refused,
-            format!("{what} has changed since approval was asked for; run it again to ask anew"),
-        );
+        let reason = format!("{what} has changed since approval was asked for; run it again to ask anew");
+        return over(parts, &approvals, &asked, RunState::Refused, reason);
     }
     let answers = approvals.answers(site, &asked)?;
-    if let Some((person, reason)) = &answers.no {
-        let reason = crate::model::escape_to(reason, 300);
-        return over(RunState::Refused, format!("{person} rejected it: {reason}"));
-    }
-    if site.clock.now() >= asked.until {
-        return over(RunState::NotHealed, format!("nobody approved it in time (by {}); nothing was done", asked.until));
+    if let Some((state, reason)) = closed(site, Some(&answers), asked.until) {
+        return over(parts, &approvals, &asked, state, reason);
     }
     let missing = answers.missing(&asked);
     if !missing.is_empty() {
@@ -115,17 +159,9 @@ pub(super) fn overdue(site: &Site, parts: &Parts) -> Result<(), RunError> {
     let waiting: BTreeMap<RunId, _> = parts.trail.state(|state| state.waiting().clone());
     for (run, waits) in waiting {
         let approvals = Approvals::open(site)?;
-        let no =
-            approvals.asked(&run).and_then(|asked| approvals.answers(site, &asked)).ok().and_then(|answers| answers.no);
-        let (state, reason) = match no {
-            Some((person, reason)) => {
-                (RunState::Refused, format!("{person} rejected it: {}", crate::model::escape_to(&reason, 300)))
-            }
-            None if site.clock.now() >= waits.until => {
-                (RunState::NotHealed, format!("nobody approved it in time (by {}); nothing was done", waits.until))
-            }
-            None => continue,
-        };
+        let asked = approvals.asked(&run).ok().filter(|asked| asked.run == run && asked.plan() == waits.plan);
+        let answers = asked.and_then(|asked| approvals.answers(site, &asked).ok());
+        let Some((state, reason)) = closed(site, answers.as_ref(), waits.until) else { continue };
         let end = Body::RunEnd { state, reason, report: None, limit: None, millis: 0 };
         parts.trail.append_durable(Some(&run), end)?;
         approvals.forget(&run);
