@@ -113,7 +113,8 @@ impl StorageHand {
         let ready = self.storage(name).and_then(|storage| {
             in_time(name, deadline)?;
             let root = Folder::open(&storage.path)?;
-            let trash = if verb == StorageVerb::Reclaim { self.trash(storage, &root)? } else { None };
+            let moves = storage.steps.iter().any(|step| matches!(step, Step::Trash(_)));
+            let trash = if moves && verb == StorageVerb::Reclaim { self.trash(storage, &root)? } else { None };
             let held = |services: &[Name]| self.held(root.which.0, services, deadline).values().sum();
             plan::plan(verb, name, storage, (&root, trash.as_ref()), held, deadline)
         });

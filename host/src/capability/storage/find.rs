@@ -26,7 +26,7 @@ const NAMES: usize = 500_000;
 pub(super) const DEEPEST: usize = 8;
 /// The undo journal takes 4 MiB a step; this leaves room for what stands around the files.
 const UNDO_BYTES: usize = 3_500_000;
-/// What one file takes there beside its path.
+/// What one file takes there beside its path and its name in the trash, which is hardly longer than its path.
 const UNDO_BYTES_EACH: usize = 260;
 /// What is compressed already.
 const COMPRESSED: [&str; 7] = [".gz", ".xz", ".zst", ".bz2", ".lz4", ".zip", ".7z"];
@@ -157,7 +157,7 @@ impl<'a> Walk<'a> {
     fn oldest(&mut self, mut found: Vec<Found>) -> Vec<Found> {
         sort(&mut found);
         let fits = found.iter().take(self.files).take_while(|file| {
-            let needs = serde_json::to_string(&file.path).map_or(usize::MAX, |path| path.len() + UNDO_BYTES_EACH);
+            let needs = serde_json::to_string(&file.path).map_or(usize::MAX, |path| 2 * path.len() + UNDO_BYTES_EACH);
             match self.bytes.checked_sub(needs) {
                 Some(left) => {
                     self.bytes = left;

@@ -309,6 +309,24 @@ fn a_plan_counts_a_file_once() {
 }
 
 #[test]
+fn a_plan_fits_the_journal_and_begins_with_the_oldest() {
+    let steps = "{ trash = '.', match = '*', older_than = '1d' }";
+    let Some(bench) = Bench::new("size=64m,nr_inodes=20000", steps) else { return };
+    // Control characters are the longest that a path can get in JSON.
+    let name = |count: u64| format!("{}{count}", "\u{1}".repeat(60));
+    for count in 0..11_000 {
+        std::fs::write(bench.data().join(name(count)), "").unwrap();
+        age(&bench.data().join(name(count)), 2 + count % 9_000);
+    }
+    bench.fill(100_000);
+    let prepared = bench.prepare(StorageVerb::Reclaim);
+    let undo = prepared.undo().unwrap();
+    let bytes = serde_json::to_vec(undo).unwrap().len();
+    assert!(bytes <= 4 << 20, "{bytes} bytes of {} files", undo.items.len());
+    assert!(undo.items.len() > 1_000 && undo.items[0].path == name(8_999), "{}", undo.items.len());
+}
+
+#[test]
 fn a_full_inventory_is_touched_and_typed() {
     let steps = format!("{BOTH}, {{ purge = \"it's\", match = '*', older_than = '7d' }}");
     let Some(bench) = Bench::new("size=4m", &steps) else { return };
