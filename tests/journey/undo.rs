@@ -1,9 +1,9 @@
 //! What a run did is put back, or left and named: after a failed heal, by a person, and after Guardian was killed at any
 //! moment. The file that is restored is always one of the two it can be, and what stood in it is nowhere else.
 
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use guardian_tests::{House, Said, text};
@@ -11,8 +11,10 @@ use guardian_tests::{House, Said, text};
 /// Stood in the file before, and must be found nowhere but there and in the undo material.
 const SECRET: &str = "password = swordfish-5c1d";
 const BASELINE: &str = "password = asked-for\n";
-/// How often Guardian is killed: every step of a run with two effects is hit some times.
-const KILLS: u32 = 60;
+/// How often Guardian is killed: after each batch that a run with two effects writes, three times with some delay.
+const KILLS: u32 = 3 * BATCHES;
+/// At least as many as the run writes.
+const BATCHES: u32 = 16;
 
 const DRIFTED: [&str; 6] =
     ["run", "guardian/config_drifted", "--incident", "config_drifted", "--target", "config.site"];
@@ -99,6 +101,16 @@ impl Drifted {
         (doing.len(), undoing.len())
     }
 
+    /// The segment that is written, and where the next batch begins.
+    fn segment(&self) -> (std::fs::File, u64) {
+        let folder = std::fs::read_dir(self.house.root().join("var/audit/seg")).expect("segments");
+        let names = folder.map(|entry| entry.expect("an entry").path());
+        let newest = names.filter(|path| path.extension().is_some_and(|end| end == "seg")).max().expect("a segment");
+        let bytes = std::fs::read(&newest).expect("the segment");
+        let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        (std::fs::File::open(newest).expect("the segment"), written as u64)
+    }
+
     fn kept(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.house.root().join("var/state/undo")) else { return Vec::new() };
         entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
@@ -179,20 +191,39 @@ fn what_cannot_be_put_back_stops_and_is_said() {
     }
 }
 
+/// Waits until a run has written its batch number `batch` on the trail, counted from what stands there now, or has ended.
+fn wait_for_batch(segment: &std::fs::File, written: u64, batch: u32, run: &mut Child) {
+    let (mut seen, mut last) = (0, Vec::new());
+    let mut tail = vec![0; 32 * 1024];
+    while seen < batch && run.try_wait().expect("a state").is_none() {
+        let read = segment.read_at(&mut tail, written).expect("the segment");
+        // Zeros follow what is written.
+        let used = tail[..read].iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+        if tail[..used] != last {
+            seen += 1;
+            last = tail[..used].to_vec();
+        }
+    }
+}
+
 /// Whatever moment it is: the file is one of the two, and the next run gives the killed one an end and says what is left.
 #[test]
 fn a_run_that_is_killed_at_any_moment_is_committed_put_back_or_said() {
     let drifted = Drifted::new("");
+    // The service is healed again after each kill, which costs starts.
+    let permits = drifted.house.permits().join("service_crashed.cedar");
+    let text = std::fs::read_to_string(&permits).expect("the permits");
+    std::fs::write(&permits, text.replace("context.used.h1 < 3", "context.used.h1 < 1000")).expect("more often");
     assert_eq!(drifted.house.heal(&[]).code, 0);
-    let begun = Instant::now();
     assert_eq!(drifted.run().code, 0);
-    let life = begun.elapsed();
     let (mut unwound, mut said_so) = (0, 0);
     for round in 0..KILLS {
         drifted.drift();
+        let (segment, written) = drifted.segment();
         let mut run =
             drifted.house.command(&DRIFTED).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
-        std::thread::sleep(life * round / KILLS);
+        wait_for_batch(&segment, written, round % BATCHES, &mut run);
+        std::thread::sleep(Duration::from_micros(200) * (round / BATCHES));
         run.kill().expect("a kill");
         run.wait().expect("an end");
         let content = drifted.content();
@@ -328,7 +359,9 @@ fn nowhere_else(drifted: &Drifted) {
             }
             if path.is_dir() {
                 look(&path);
-            } else if let Ok(bytes) = std::fs::read(&path) {
+            } else if path.is_file() {
+                // Not the keeper's FIFO, where a reader would wait.
+                let bytes = std::fs::read(&path).expect("a file");
                 let secret = SECRET.as_bytes();
                 assert!(!bytes.windows(secret.len()).any(|window| window == secret), "{}", path.display());
             }

@@ -59,7 +59,7 @@ fn admitted(house: &House, site: &Site) -> Result<Admitted, RunError> {
     let state = Reader::open(&house.root().join("var")).unwrap().state().unwrap();
     let inventory = &site.configuration.inventory;
     let request = Request::new(inventory, "acme/looks", "service_crashed", "service.web", 5, &[]).unwrap();
-    admit(site, &state, &request)
+    admit(site, &state, &request, false)
 }
 
 /// What was compiled is the honest one.

@@ -59,11 +59,12 @@ impl Admitted {
     }
 }
 
-/// Admits the playbook of a request, or says why not.
+/// Admits the playbook of a request, or says why not. With `glass` somebody broke it for this run: what it imports is
+/// granted, and each call is judged by the hard rules.
 ///
 /// # Errors
 /// The room that refused.
-pub fn admit(site: &Site, state: &State, request: &Request) -> Result<Admitted, RunError> {
+pub fn admit(site: &Site, state: &State, request: &Request, glass: bool) -> Result<Admitted, RunError> {
     let (component, envelope) = site.store.load(&request.playbook)?;
     let history = |id: &PlaybookId, digest: &Digest| seen(state, id, digest);
     let terms =
@@ -76,7 +77,7 @@ pub fn admit(site: &Site, state: &State, request: &Request) -> Result<Admitted, 
             request.playbook
         )));
     }
-    let granted = site.policy.grants(&request.playbook);
+    let granted = if glass { Interface::ALL.into() } else { site.policy.grants(&request.playbook) };
     if granted.is_empty() {
         let folder = site.home.etc().join("policy/permits").display().to_string();
         return Err(RunError::NoPermit { playbook: request.playbook.to_string(), folder });

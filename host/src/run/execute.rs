@@ -80,7 +80,7 @@ fn live(
     glass: Option<Name>,
     watcher: Watcher,
 ) -> Result<RunReport, RunError> {
-    let ready = ready(site, parts, request)?;
+    let ready = ready(site, parts, request, glass.is_some())?;
     parts.trail.append(Some(&ready.run), None, start(site, &ready.admitted, &ready.incident)?)?;
     if glass.is_none()
         && site.policy.may_ask(&request.playbook)
@@ -107,12 +107,12 @@ fn foreseen(site: &Site, parts: &Parts, ready: &Ready) -> Result<Option<super::A
 }
 
 /// Admits, links and names a run.
-pub(super) fn ready(site: &Site, parts: &Parts, request: &Request) -> Result<Ready, RunError> {
+pub(super) fn ready(site: &Site, parts: &Parts, request: &Request, glass: bool) -> Result<Ready, RunError> {
     let now = site.clock.now();
     let mut salt = [0; 4];
     getrandom::fill(&mut salt).map_err(|error| RunError::Request(format!("no random numbers: {error}")))?;
     let run = RunId::new(now, u32::from_le_bytes(salt));
-    let admitted = admitted(site, parts, request)?;
+    let admitted = admitted(site, parts, request, glass)?;
     let incident = request.incident(&run, now, admitted.1.bindings().clone());
     let (program, admitted) = admitted;
     Ok(Ready { program, admitted, run, incident })
@@ -123,8 +123,9 @@ pub(super) fn admitted(
     site: &Site,
     parts: &Parts,
     request: &Request,
+    glass: bool,
 ) -> Result<(crate::sandbox::Program, Admitted), RunError> {
-    let admitted = parts.trail.state(|state| admit(site, state, request));
+    let admitted = parts.trail.state(|state| admit(site, state, request, glass));
     admitted
         .and_then(|admitted| Ok((site.program(&admitted)?, admitted)))
         .map_err(|error| accept::refused(&parts.trail, Some(&request.playbook), error))

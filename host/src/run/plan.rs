@@ -28,7 +28,7 @@ pub fn plan(site: &Site, request: &Request, fails: BTreeSet<u32>, watcher: Watch
     let trail = Arc::new(Trail::in_memory(MemoryLog::default(), state, actor(), Arc::clone(&site.clock)));
     let hands = Arc::new(Hands::simulated(SimulatedHands::new(site.hands()?, fails)));
     let parts = site.parts(trail, hands, Kept::of_a_plan(site.keyed_digest()), Approvals::Assumed);
-    let mut report = course(site, &parts, &ready(site, &parts, request)?, Leave::default(), watcher);
+    let mut report = course(site, &parts, &ready(site, &parts, request, false)?, Leave::default(), watcher);
     // A run beside this plan is under way, or one ended before its outcome was known: a plan cannot tell.
     report.notes.extend(in_doubt.map(|(record, intent)| {
         format!("{} {} in record {record} has no outcome; a run would be refused until it has one, or `guardian audit settle {record} --reason` says what became of it", intent.verb, intent.resource)

@@ -120,7 +120,7 @@ fn go_on(site: &Site, parts: &Parts, asked: Asked, watcher: Watcher) -> Result<R
     let Incident { kind, target, severity, labels, .. } = asked.incident.clone();
     let request = Request { playbook: asked.playbook.clone(), kind, target, severity, labels };
     let approvals = Approvals::open(site)?;
-    let (program, admitted) = admitted(site, parts, &request)?;
+    let (program, admitted) = admitted(site, parts, &request, false)?;
     let same = [
         (*admitted.verified().digest() == asked.component, "the playbook"),
         (site.policy.digest() == asked.policy, "the policy"),
