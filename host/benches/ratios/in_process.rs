@@ -34,7 +34,7 @@ pub(crate) fn measure(report: &mut Report) -> Result<()> {
         5,
         &crate::reading::LABELS.map(|(key, value)| format!("{key}={value}")),
     )?;
-    let admitted = stage.trail.state(|state| admit(&stage.site, state, &request))?;
+    let admitted = stage.trail.state(|state| admit(&stage.site, state, &request, false))?;
     let program = stage.site.program(&admitted)?;
     let start = Start { component: *admitted.verified().digest(), engine: stage.site.engine_hash()? };
     let pair =
