@@ -47,6 +47,9 @@ pub(super) struct Shared {
     looked: Mutex<Option<Duration>>,
 }
 
+/// How often room is made and measured before there is none.
+const MEASURED: u32 = 4;
+
 impl Shared {
     pub(super) fn new(
         commit: Commit,
@@ -159,8 +162,15 @@ impl Shared {
         if self.commit.left() >= least && !self.refusing.load(Ordering::SeqCst) {
             return Ok(());
         }
-        let why = self.make_room(disk);
-        let left = self.commit.measure();
+        let (mut why, mut left) = (None, 0);
+        // What was prepared may be taken and filled by others before it is measured here.
+        for _ in 0..MEASURED {
+            why = self.make_room(disk);
+            left = self.commit.measure();
+            if left >= least || why.is_some() {
+                break;
+            }
+        }
         if left < least {
             self.refusing.store(true, Ordering::SeqCst);
             let why = why.map(|error| format!(" ({error})")).unwrap_or_default();
