@@ -3,4 +3,4 @@
 mod arguments;
 mod artifacts;
 mod files;
-mod shapes;
+pub(crate) mod shapes;

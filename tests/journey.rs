@@ -1,6 +1,6 @@
 //! The whole way of an operator, from outside: a real service dies, is healed, and what must not happen does not.
 
-mod approval;
+pub(crate) mod approval;
 mod full;
 mod heal;
 mod hostile;

@@ -190,9 +190,10 @@ impl Gate {
         let arguments =
             action.arguments().into_iter().map(|(key, value)| format!("{key}={}", escape_to(&value, SHOWN)));
         let arguments = arguments.collect::<Vec<_>>().join(" ");
-        let by_hand = verb.class().is_effect().then(|| self.parts.hands.by_hand(&action)).flatten();
+        let effect = verb.class().is_effect().then(|| action.clone());
         let ended = self.pass(action);
         let refused = matches!(ended.passage, Passage::Denied { .. } | Passage::Failed { .. });
+        let by_hand = effect.filter(|_| refused).and_then(|action| self.parts.hands.by_hand(&action));
         let call = Call {
             step,
             action: verb.id(),
@@ -202,7 +203,7 @@ impl Gate {
             approval: ended.approval,
             record: ended.record,
             undo: ended.undo,
-            by_hand: by_hand.filter(|_| refused),
+            by_hand,
             passage: ended.passage,
             micros: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
         };

@@ -101,7 +101,7 @@ pub struct Orders {
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// `orders`, once there is one: the first order makes it.
+    /// `orders`, once there is one: `init` makes it, or the first order.
     folder: Option<Folder>,
     /// The folder's time of change when it was read, if that was long enough ago to tell the next change by.
     changed: Option<(i64, i64)>,

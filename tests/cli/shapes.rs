@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::journey::approval;
 use guardian_tests::{House, Said, playbooks, text};
 use serde_json::{Map, Value};
 
@@ -26,7 +27,7 @@ fn shape(value: &Value, key: &str) -> Value {
     }
 }
 
-fn golden(said: &Said, name: &str) {
+pub(crate) fn golden(said: &Said, name: &str) {
     let document = said.json();
     assert_eq!(document["guardian"], 1, "{name}");
     assert_eq!(document["kind"].as_str(), Some(name.split('_').next().unwrap_or(name)), "{name}");
@@ -84,6 +85,35 @@ fn what_runs_has_its_shape() {
     let denied = house.guardian(&[&explain("service.stop")[..], &["--json"]].concat());
     assert_eq!(denied.code, 3);
     golden(&denied, "policy-explain_denied");
+}
+
+#[test]
+fn what_people_say_has_its_shape() {
+    let house = House::new();
+    approval::gate(&house, "ask-first", "oncall", 1);
+    let ann = approval::person(&house, "ann", "oncall");
+    let eve = approval::key(&house, "eve");
+    approval::more(
+        &house,
+        &format!("[person.eve]\nkeys = ['{}']\nbreak_glass = true\n", approval::public(&eve)),
+    );
+    let waits = |name: Option<&str>| {
+        let waiting = house.heal(&["--json"]);
+        assert_eq!(waiting.code, 6, "{waiting:?}");
+        if let Some(name) = name {
+            golden(&waiting, name);
+        }
+        waiting.json()["run"].as_str().expect("a run").to_owned()
+    };
+    let run = waits(Some("run_waiting"));
+    same(&house, "status_waiting", &["status"]);
+    same(&house, "reject", &["reject", &run, "--key", &ann, "--reason", "not today"]);
+    let run = waits(None);
+    same(&house, "approve", &["approve", &run, "--key", &ann]);
+    same(&house, "break-glass", &["break-glass", "--reason", "a test", "--for", "1m", "--key", &eve]);
+    same(&house, "order_pause", &["pause", "service.web", "--for", "1m", "--reason", "a test"]);
+    same(&house, "order_freeze", &["freeze", "--for", "1m", "--reason", "a test"]);
+    same(&house, "inventory-check", &["inventory", "check"]);
 }
 
 #[test]

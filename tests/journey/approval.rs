@@ -26,7 +26,7 @@ pub(crate) fn key(house: &House, name: &str) -> String {
 }
 
 /// The line of a key's public half.
-fn public(key: &str) -> String {
+pub(crate) fn public(key: &str) -> String {
     std::fs::read_to_string(format!("{key}.pub")).expect("a public key").trim().to_owned()
 }
 
@@ -37,7 +37,8 @@ pub(crate) fn person(house: &House, name: &str, role: &str) -> String {
     key
 }
 
-fn gate(house: &House, id: &str, role: &str, quorum: u32) {
+/// A gate before starting a service.
+pub(crate) fn gate(house: &House, id: &str, role: &str, quorum: u32) {
     let text = format!(
         "@id(\"{id}\")\n@gate(\"approval\")\n@approvers(\"{role}\")\n@quorum(\"{quorum}\")\nforbid (principal, action == Guardian::Action::\"service.start\", resource) unless {{ context.approvals.contains(\"{role}\") }};\n"
     );

@@ -3,8 +3,11 @@
 
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit};
 
 use guardian_tests::{House, Said, text};
 
@@ -154,8 +157,9 @@ fn what_is_left_is_named_and_put_back_by_a_person() {
     // Neither a freeze nor trust that was taken back stops a person from putting things back.
     drifted.house.ok(&["freeze", "--for", "1m", "--reason", "a test"]);
     drifted.house.ok(&["trust", "remove", "guardian"]);
-    let undone = drifted.house.ok(&["undo", &run]);
-    assert!(undone.out.contains("put back"), "{undone:?}");
+    let undone = drifted.house.ok(&["undo", &run, "--json"]);
+    assert_eq!(undone.json()["undone"][0]["resource"], "config.site", "{undone:?}");
+    crate::cli::shapes::golden(&undone, "undo");
     assert!(drifted.is_back());
     assert!(drifted.kept().is_empty());
     let again = drifted.house.guardian(&["undo", &run]);
@@ -318,6 +322,35 @@ fn undoing_does_not_count_against_a_playbook() {
     let spent = drifted.run();
     assert!(spent.out.contains("DENIED") && spent.out.contains("config.restore"), "{spent:?}");
     assert_eq!(drifted.restores(), (3, 3));
+}
+
+/// What is kept to put things back passes through the process; its twin shows that this machine writes core dumps at all.
+#[test]
+fn a_run_leaves_no_core_dump() {
+    if std::fs::read_to_string("/proc/sys/kernel/core_pattern").is_ok_and(|pattern| pattern.trim().is_empty()) {
+        println!("SKIPPED: this machine writes no core dumps");
+        return;
+    }
+    let drifted = Drifted::new("");
+    assert_eq!(drifted.house.heal(&[]).code, 0);
+    // Handed down to both.
+    let maximum = rustix::process::getrlimit(Resource::Core).maximum;
+    rustix::process::setrlimit(Resource::Core, Rlimit { current: maximum, maximum }).expect("a limit");
+    let dumped = |mut command: Command| {
+        command.current_dir(drifted.house.root()).stdout(Stdio::null()).stderr(Stdio::null());
+        let (segment, written) = drifted.segment();
+        let mut child = command.spawn().expect("it starts");
+        if command.get_program() != "sleep" {
+            wait_for_batch(&segment, written, 1, &mut child);
+        }
+        let pid = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(pid, rustix::process::Signal::SEGV).expect("a signal");
+        child.wait().expect("an end").core_dumped()
+    };
+    let mut other = Command::new("sleep");
+    other.arg("60");
+    assert!(dumped(other), "a process that may dump does");
+    assert!(!dumped(drifted.house.command(&DRIFTED)), "guardian does not");
 }
 
 /// SIGTERM ends a run between two calls: nothing is left half done, and what was done is put back or named.

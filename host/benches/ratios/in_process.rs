@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use anyhow::{Result, anyhow, ensure};
 use guardian::audit::Body;
-use guardian::capability::{Hands, SimulatedHands};
 use guardian::gate::Halt;
 use guardian::model::{Clock as _, RunId, RunState, SystemClock};
 use guardian::run::{Request, admit, execute};
@@ -88,8 +87,8 @@ fn one(stage: &Stage, program: &Program, start: &Start) -> Result<()> {
 
 /// The same as the program does it, but for starting a process.
 fn through_the_front_door(stage: &Stage, request: &Request) -> Result<()> {
-    let hands = Arc::new(Hands::simulated(SimulatedHands::new(stage.site.hands()?, [].into())));
-    let report = execute(&stage.site, Arc::clone(&stage.trail), hands, request, None, Box::new(|_| ()))?;
+    let (trail, hands) = (Arc::clone(&stage.trail), Arc::clone(&stage.parts.hands));
+    let report = execute(&stage.site, trail, hands, request, None, Box::new(|_| ()))?;
     ensure!(report.said.is_some(), "the guest did not end: {:?}", report.reason);
     Ok(())
 }

@@ -112,9 +112,11 @@ impl Effects {
     }
 
     fn mark(&mut self, run: Option<&RunId>, of: u64, fate: Fate) {
+        // In the order of their records, because records are counted in that order.
+        let one_of = |effects: &mut Vec<Effect>| effects.binary_search_by_key(&of, |effect| effect.record).ok();
         let effect = match run {
-            Some(run) => self.runs.get_mut(run).into_iter().flatten().find(|effect| effect.record == of),
-            None => self.runs.values_mut().flatten().find(|effect| effect.record == of),
+            Some(run) => self.runs.get_mut(run).and_then(|effects| one_of(effects).and_then(|at| effects.get_mut(at))),
+            None => self.runs.values_mut().find_map(|effects| one_of(effects).and_then(|at| effects.get_mut(at))),
         };
         if let Some(effect) = effect {
             effect.fate = fate;

@@ -47,7 +47,7 @@ pub(super) fn make(context: &Context, configuration: &str) -> Result<(), Failure
     let home = &context.home;
     let in_etc = ["guardian.d", "trust", "policy", "policy/gates", "policy/hard", "policy/permits"];
     let files = ["policy/hard/protected.cedar", "policy/permits/basics.cedar", "guardian.toml"];
-    let in_var = ["store", "cache", "state", "keys", "keys/host.key", "keys/audit.key", "audit"];
+    let in_var = ["store", "cache", "state", "state/orders", "keys", "keys/host.key", "keys/audit.key", "audit"];
     let etc = in_etc.iter().chain(&files).map(|name| home.etc().join(name));
     let missing: BTreeSet<PathBuf> =
         etc.chain(in_var.iter().map(|name| home.var().join(name))).filter_map(|path| first_missing(&path)).collect();
@@ -98,6 +98,8 @@ fn make_in(context: &Context, configuration: &str) -> Result<(), Failure> {
     }
     // The store makes its own folders when it is first opened; a home that is whole needs no writing to be read.
     Store::open(var.sub("store")?)?;
+    // There from the start, so that a call need not look for it anew.
+    var.sub("state")?.make_sub("orders")?;
     HostKey::load_or_make(&var.make_sub("keys")?)?;
     match Trail::create(&audit_options(home, &settings), actor(), std::sync::Arc::clone(&context.clock)) {
         Ok(trail) => trail.close()?,
