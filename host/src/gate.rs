@@ -192,7 +192,12 @@ impl Gate {
         let arguments = arguments.collect::<Vec<_>>().join(" ");
         let effect = verb.class().is_effect().then(|| action.clone());
         let ended = self.pass(action);
-        let refused = matches!(ended.passage, Passage::Denied { .. } | Passage::Failed { .. });
+        // Nobody is told to do by hand what may have been done, or is being done.
+        let refused = match &ended.passage {
+            Passage::Denied { .. } => true,
+            Passage::Failed { code, .. } => !matches!(code, ErrorCode::Busy | ErrorCode::Indeterminate),
+            Passage::Done { .. } | Passage::NotRecorded { .. } => false,
+        };
         let by_hand = effect.filter(|_| refused).and_then(|action| self.parts.hands.by_hand(&action));
         let call = Call {
             step,

@@ -33,7 +33,7 @@ pub use plan::plan;
 pub use recover::Recovered;
 pub use report::RunReport;
 pub use request::Request;
-pub use resume::resume;
+pub use resume::{close_waiting, resume};
 pub use site::{Kept, Site, actor, audit_options};
 pub use undo::{UndoReport, undo};
 pub use unwind::{UndoStep, Undone, Wanted};

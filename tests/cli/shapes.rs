@@ -93,10 +93,8 @@ fn what_people_say_has_its_shape() {
     approval::gate(&house, "ask-first", "oncall", 1);
     let ann = approval::person(&house, "ann", "oncall");
     let eve = approval::key(&house, "eve");
-    approval::more(
-        &house,
-        &format!("[person.eve]\nkeys = ['{}']\nbreak_glass = true\n", approval::public(&eve)),
-    );
+    approval::more(&house, &format!("[person.eve]\nkeys = ['{}']\nbreak_glass = true\n", approval::public(&eve)));
+    house.ok(&["policy", "check"]);
     let waits = |name: Option<&str>| {
         let waiting = house.heal(&["--json"]);
         assert_eq!(waiting.code, 6, "{waiting:?}");

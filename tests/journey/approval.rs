@@ -275,10 +275,15 @@ fn no_wins_over_yes() {
     let run = waiting(&house);
     house.ok(&["approve", &run, "--key", &ann]);
     house.ok(&["reject", &run, "--key", &bob, "--reason", "not \u{1b}[2Jnow"]);
-    says(&resume(&house, &run), 3, "bob rejected it");
-    nothing_done(&house);
-    assert_eq!(house.records("run-end")[0]["state"], "refused");
+    let end = house.records("run-end")[0].clone();
+    assert!(end["state"] == "refused" && end["reason"].to_string().contains("bob rejected it: not"), "{end}");
+    // It is over: nobody takes it back, not even who said it.
+    for key in [&bob, &ann] {
+        says(&house.guardian(&["approve", &run, "--key", key]), 2, "no plan of");
+    }
+    says(&house.guardian(&["reject", &run, "--key", &bob, "--reason", "again"]), 2, "no plan of");
     says(&resume(&house, &run), 2, "does not wait");
+    nothing_done(&house);
 }
 
 #[test]
@@ -350,8 +355,9 @@ fn glass_is_broken_by_who_may_and_used_by_who_says_so() {
     let under = [&RUN[..], &["--break-glass"]].concat();
     says(&house.guardian(&under), 2, "nobody has broken the glass");
     says(&glass(&ann, "1m"), 3, "may not break the glass");
-    says(&glass(&eve, "61m"), 3, "an hour at most");
+    says(&glass(&eve, "61m"), 2, "an hour at most");
     says(&glass(&eve, "1s"), 0, "GLASS BROKEN");
+    assert!(house.ok(&["status"]).out.contains("GLASS BROKEN by eve"));
     assert_eq!(house.records("break-glass")[0]["person"], "eve");
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     says(&house.guardian(&under), 2, "it is over");

@@ -126,7 +126,8 @@ fn effects(parts: &Parts, playbook: &PlaybookId) -> Result<f64> {
     };
     let gates = (0..CALLERS).map(begun).collect::<Result<Vec<_>>>()?;
     threads(|caller| {
-        let mut gate = gates.get(caller).context("a caller too many")?.lock().map_err(|_| anyhow!("a caller panicked"))?;
+        let mut gate =
+            gates.get(caller).context("a caller too many")?.lock().map_err(|_| anyhow!("a caller panicked"))?;
         (0..EACH).try_for_each(|_| act(&mut gate, caller))
     })
 }

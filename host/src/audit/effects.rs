@@ -131,10 +131,11 @@ impl Effects {
     /// The run ended otherwise: what can still be put back stays here, for a person to ask for.
     pub(super) fn leave(&mut self, run: &RunId) {
         let Some(effects) = self.runs.get_mut(run) else { return };
-        effects.retain(|effect| {
-            effect.fate == Fate::Open || (effect.undo.is_some() && matches!(effect.fate, Fate::Done | Fate::Failed))
-        });
-        if effects.is_empty() {
+        let happened = |effect: &Effect| matches!(effect.fate, Fate::Done | Fate::Failed);
+        let wanted = |effect: &Effect| effect.fate == Fate::Open || (effect.undo.is_some() && happened(effect));
+        // What nothing can put back stays beside what can, so that an undo names it.
+        effects.retain(|effect| wanted(effect) || (effect.class == EffectClass::Irreversible && happened(effect)));
+        if !effects.iter().any(wanted) {
             self.runs.remove(run);
         }
     }

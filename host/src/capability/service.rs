@@ -57,6 +57,8 @@ trait Supervisor: Send + Sync {
     fn stop(&self, reason: StopReason, deadline: Deadline) -> Result<(), HandError>;
     /// Stops it if it runs, starts it, and waits until it is up.
     fn restart(&self, deadline: Deadline) -> Result<(), HandError>;
+    /// Says why it cannot be asked to reload, if its supervisor knows no way.
+    fn can_reload(&self, deadline: Deadline) -> Result<(), HandError>;
     /// Lets it read its configuration again.
     fn reload(&self, deadline: Deadline) -> Result<(), HandError>;
     /// Forgets past failures; `now` is how it was just seen. False if there was nothing to forget.
@@ -214,7 +216,13 @@ impl ServiceHand {
     ) -> Result<PreparedService, GuestError> {
         self.status(name, deadline)
             .and_then(|was| PreparedService::judge(verb, name, was))
+            .and_then(|prepared| self.can(verb, name, deadline).map(|()| prepared))
             .map_err(HandError::into_guest_error)
+    }
+
+    /// Says why the service's supervisor cannot do that at all, whatever the service is doing.
+    pub(super) fn can(&self, verb: ServiceVerb, name: &Name, deadline: Deadline) -> Result<(), HandError> {
+        if verb == ServiceVerb::Reload { self.supervisor(name)?.can_reload(deadline) } else { Ok(()) }
     }
 
     /// Acts.

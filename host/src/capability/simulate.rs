@@ -161,7 +161,9 @@ impl Hand for SimulatedHands {
         if let Action::Service { verb, name } = action {
             let name = plain_name(name).map_err(HandError::into_guest_error)?;
             if let Some(was) = self.assumed(&name).filter(|_| *verb != ServiceVerb::Status) {
-                let judged = PreparedService::judge(*verb, &name, was).map_err(HandError::into_guest_error)?;
+                let judged = PreparedService::judge(*verb, &name, was)
+                    .and_then(|judged| self.real.services.can(*verb, &name, deadline).map(|()| judged))
+                    .map_err(HandError::into_guest_error)?;
                 return Ok(Prepared::service(judged));
             }
         }

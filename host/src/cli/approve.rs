@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::durable::Folder;
 use crate::inventory::parse_duration;
-use crate::model::{Name, RunId, escape_to};
-use crate::run::{Approvals, Asked, Site};
+use crate::model::{EffectClass, Name, RunId, escape_to};
+use crate::run::{Approvals, Asked, LONGEST_GLASS, Site, close_waiting};
 use crate::trust::{SigningKey, Word, with_ssh_signature};
 
 use super::Exit;
@@ -33,7 +33,11 @@ pub(super) fn approve(context: &Context, given: &ApproveArguments) -> Result<Exi
         until: now.plus(time).min(asked.until),
     };
     if given.print {
-        // Exactly the bytes that are signed, so that a file of it can be given to ssh-keygen.
+        // What is signed is seen first, and beside it: exactly the bytes that are signed go to standard output, so that a
+        // file of it can be given to ssh-keygen.
+        for line in shown(&asked) {
+            context.screen.aside(&line);
+        }
         context.screen.raw(&word.payload());
         return Ok(Exit::Ok);
     }
@@ -49,12 +53,12 @@ pub(super) fn approve(context: &Context, given: &ApproveArguments) -> Result<Exi
     let screen = &context.screen;
     if matches!(said, Word::Reject { .. }) {
         // A statement is signed elsewhere, and what it says is what counts.
-        return rejected(screen, &asked, &person);
+        return rejected(context, &asked, &person);
     }
     let answers = approvals.answers(&site, &asked)?;
     let missing = answers.missing(&asked);
     if screen.json() {
-        let shape = json!({ "run": asked.run, "person": person, "plan": asked.plan(), "missing": missing });
+        let shape = json!({ "run": asked.run, "person": person, "plan": asked.plan(), "effects": asked.effects_json(), "missing": missing });
         screen.document("approve", &shape)?;
         return Ok(Exit::Ok);
     }
@@ -76,20 +80,41 @@ pub(super) fn reject(context: &Context, given: &RejectArguments) -> Result<Exit,
     let reason = escape_to(&given.reason, 1_000);
     let word = Word::Reject { run: asked.run.clone(), plan: asked.plan(), reason, at: site.clock.now() };
     let (person, _) = approvals.say(&site, &asked, &word.sign(&load(&given.key)?))?;
-    rejected(&context.screen, &asked, &person)
+    rejected(context, &asked, &person)
 }
 
-fn rejected(screen: &Screen, asked: &Asked, person: &Name) -> Result<Exit, Failure> {
+fn rejected(context: &Context, asked: &Asked, person: &Name) -> Result<Exit, Failure> {
+    let screen = &context.screen;
+    let recorded = ended(context)?;
     if screen.json() {
-        screen.document("reject", &json!({ "run": asked.run, "person": person, "plan": asked.plan() }))?;
-    } else {
-        screen.say(&format!("{} by {person}; it will not go on", screen.paint(Tone::Bad, "rejected")));
+        let shape = json!({ "run": asked.run, "person": person, "plan": asked.plan(), "recorded": recorded });
+        screen.document("reject", &shape)?;
+        return Ok(Exit::Ok);
+    }
+    screen.say(&format!("{} by {person}; it will not go on", screen.paint(Tone::Bad, "rejected")));
+    if !recorded {
+        screen.say("a run holds the trail: the next one puts this on record");
     }
     Ok(Exit::Ok)
 }
 
+/// Ends what was rejected, on the trail, if nobody holds it. Says whether it did.
+fn ended(context: &Context) -> Result<bool, Failure> {
+    let Ok((site, lock)) = context.site_to_write(Some(Duration::ZERO)) else { return Ok(false) };
+    let trail = site.open_trail(lock)?;
+    close_waiting(&site, &trail)?;
+    trail.close()?;
+    Ok(true)
+}
+
 pub(super) fn break_glass(context: &Context, given: &GlassArguments) -> Result<Exit, Failure> {
     let time = time(&given.time)?;
+    if time > LONGEST_GLASS {
+        return Err(Failure::usage("--for: glass stays broken for an hour at most".to_owned()));
+    }
+    if given.reason.trim().is_empty() {
+        return Err(Failure::usage("say why: --reason must not be empty".to_owned()));
+    }
     let key = load(&given.key)?;
     let (site, lock) = context.site_to_write(None)?;
     let trail = site.open_trail(lock)?;
@@ -119,17 +144,21 @@ fn asked(site: &Site, run: &str) -> Result<(Approvals, Asked), Failure> {
 
 /// What is approved, before it is: a person signs what they have seen.
 pub(super) fn show(screen: &Screen, asked: &Asked) {
-    screen.say(&format!(
+    shown(asked).iter().for_each(|line| screen.say(line));
+}
+
+fn shown(asked: &Asked) -> Vec<String> {
+    let mut lines = vec![format!(
         "{} release {} for {} on {} (severity {})",
         asked.playbook, asked.release, asked.incident.kind, asked.incident.target, asked.incident.severity
-    ));
-    for (number, effect) in asked.effects.iter().enumerate() {
-        screen.say(&format!("  {}. {} {}", number + 1, effect.action, escape_to(&effect.resource, 120)));
+    )];
+    for (number, (effect, class)) in asked.effects().enumerate() {
+        let mark = if class == EffectClass::Irreversible { " (irreversible, CANNOT be put back)" } else { "" };
+        lines.push(format!("  {}. {} {}{mark}", number + 1, effect.action, escape_to(&effect.resource, 120)));
     }
-    screen.say(&format!("  plan {}, until {}", asked.plan(), asked.until));
-    for wants in asked.wants() {
-        screen.say(&format!("  gate {wants}"));
-    }
+    lines.push(format!("  plan {}, until {}", asked.plan(), asked.until));
+    lines.extend(asked.wants().iter().map(|wants| format!("  gate {wants}")));
+    lines
 }
 
 fn time(given: &str) -> Result<Duration, Failure> {

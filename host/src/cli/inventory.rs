@@ -34,8 +34,15 @@ pub(super) fn execute(context: &Context, command: &InventoryCommand) -> Result<E
     let mut touched: Vec<(String, Result<String, String>)> = touched.collect();
     if !site.configuration.people.is_empty() {
         let people = site.configuration.people.len();
-        let keys = People::of(&site).map(|_| format!("the keys of {people} people can be read"));
-        touched.push(("people".to_owned(), keys.map_err(|error| error.to_string())));
+        let keys = People::of(&site).map_err(|error| error.to_string()).and_then(|known| {
+            let stuck = known.cannot_open(&site.policy);
+            if stuck.is_empty() {
+                Ok(format!("the keys of {people} people can be read"))
+            } else {
+                Err(stuck.join("; "))
+            }
+        });
+        touched.push(("people".to_owned(), keys));
     }
     let faults = touched.iter().filter(|(_, seen)| seen.is_err()).count();
     let screen = &context.screen;

@@ -69,6 +69,9 @@ fn order(context: &Context, what: Order, time: Duration, reason: &str) -> Result
     let given = Given { what, at: now, until: now.plus(time), reason: escape_to(reason, 1_000), by: actor() };
     site.orders.give(&given)?;
     let recorded = record(context, &site)?;
+    if let Some(doubt) = site.orders.standing(site.clock.now()).doubt() {
+        return Err(Failure::usage(format!("the order is given, and everything stays frozen all the same: {doubt}")));
+    }
     let screen = &context.screen;
     if screen.json() {
         screen.document("order", &json!({ "order": given, "recorded": recorded }))?;
@@ -77,9 +80,6 @@ fn order(context: &Context, what: Order, time: Duration, reason: &str) -> Result
     let words = words(&given);
     let tone = if given.lifts() { Tone::Good } else { Tone::Warn };
     screen.say(&screen.paint(tone, &words));
-    if let Some(doubt) = site.orders.standing(site.clock.now()).doubt() {
-        screen.say(&screen.paint(Tone::Bad, doubt));
-    }
     if !recorded {
         screen.say("a run holds the trail: it sees this before its next call, and puts it on record");
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::audit::Reader;
 use crate::model::{ResourceName, Verb, escape_to};
 use crate::policy::{Explanation, Facts, Ruling, Used, schema_text};
-use crate::run::RunError;
+use crate::run::{People, RunError};
 
 use super::Exit;
 use super::arguments::PolicyCommand;
@@ -57,6 +57,16 @@ fn check(context: &Context) -> Result<Exit, Failure> {
         }
         Err(error) => return Err(error.into()),
     };
+    let stuck = People::of(&site)?.cannot_open(&site.policy);
+    if !stuck.is_empty() {
+        if screen.json() {
+            let error = format!("{} gates stop for ever", stuck.len());
+            screen.document("policy-check", &json!({ "ok": false, "findings": stuck, "error": error }))?;
+        } else {
+            stuck.iter().for_each(|finding| screen.line(&format!("{finding}\n")));
+        }
+        return Ok(Exit::Refused);
+    }
     if screen.json() {
         screen.document(
             "policy-check",

@@ -121,6 +121,14 @@ impl Screen {
         }
     }
 
+    /// One line for people on standard error, beside what standard output holds for another program.
+    pub(super) fn aside(&self, text: &str) {
+        if !self.json && !self.silent {
+            // Who cannot read it has what counts on standard output.
+            let _ = writeln!(std::io::stderr().lock(), "{}", for_home(text, &self.flag));
+        }
+    }
+
     /// One JSON document: `{"guardian": 1, "kind": KIND, ...}`.
     ///
     /// # Errors

@@ -6,8 +6,10 @@ use serde_json::json;
 
 use crate::audit::{Reader, RunSummary, State};
 use crate::capability::{Deadline, HandError, Hands};
-use crate::model::{GuestError, Name, Reading, ResourceName, RunState, ServiceStatus, Verdict, escape_to};
-use crate::run::Site;
+use crate::model::{
+    GuestError, Name, Reading, ResourceName, RunId, RunState, ServiceStatus, Timestamp, Verdict, escape_to,
+};
+use crate::run::{Answers, Approvals, Asked, Site};
 
 use super::Exit;
 use super::context::Context;
@@ -38,9 +40,10 @@ pub(super) fn status(context: &Context) -> Result<Exit, Failure> {
     } else {
         show(context, &services, &state);
         orders(&context.screen, &site);
-        waits(&context.screen, &state);
+        glass(&context.screen, &site);
+        waits(context, &state, &site);
         context.screen.say(&format!("{policies} policies · {records} signed records"));
-        doubts(&context.screen, &state);
+        doubts(context, &state);
     }
     Ok(Exit::Ok)
 }
@@ -81,10 +84,20 @@ fn document(services: &[Seen], state: &State, site: &Site, policies: usize, reco
     let waiting: Vec<_> = state
         .waiting()
         .iter()
-        .map(|(run, waiting)| json!({ "run": run, "plan": waiting.plan, "until": waiting.until.to_string() }))
+        .map(|(run, waiting)| {
+            let (asked, answers) = plan(site, run).unzip();
+            let missing = asked.as_ref().zip(answers.as_ref()).map(|(asked, answers)| answers.missing(asked));
+            json!({
+                "run": run, "plan": waiting.plan, "until": waiting.until.to_string(),
+                "playbook": asked.as_ref().map(|asked| &asked.playbook),
+                "target": asked.as_ref().map(|asked| &asked.incident.target),
+                "approved_by": answers.map(|answers| answers.people()), "missing": missing,
+            })
+        })
         .collect();
+    let glass = broken(site).map(|(person, until)| json!({ "person": person, "until": until.to_string() }));
     json!({
-        "services": services, "runs": runs, "in_doubt": in_doubt, "orders": orders, "waiting": waiting,
+        "services": services, "runs": runs, "in_doubt": in_doubt, "orders": orders, "waiting": waiting, "glass": glass,
         "policies": policies, "records": records,
     })
 }
@@ -133,20 +146,57 @@ fn orders(screen: &Screen, site: &Site) {
     }
 }
 
-fn waits(screen: &Screen, state: &State) {
-    for (run, waiting) in state.waiting() {
-        let word = screen.paint(Tone::Warn, "waits for approval:");
-        screen.say(&format!("{word} {run} until {} (plan {})", waiting.until, waiting.plan));
+/// Broken glass is loud for as long as it lasts.
+fn glass(screen: &Screen, site: &Site) {
+    if let Some((person, until)) = broken(site) {
+        screen.say(&screen.paint(Tone::Bad, &format!("GLASS BROKEN by {person} until {until}")));
     }
 }
 
-fn doubts(screen: &Screen, state: &State) {
-    let numbers: Vec<String> = state.open_intents().keys().map(ToString::to_string).collect();
-    if !numbers.is_empty() {
+fn broken(site: &Site) -> Option<(Name, Timestamp)> {
+    Approvals::there(site).ok()??.broken_glass(site).ok()
+}
+
+/// The plans that wait, and what people have said to them.
+fn waits(context: &Context, state: &State, site: &Site) {
+    let (screen, flag) = (&context.screen, context.home.flag());
+    for (run, waiting) in state.waiting() {
+        let (about, stands) = match plan(site, run) {
+            Some((asked, answers)) => {
+                let about = format!("{} on {}, ", asked.playbook, asked.incident.target);
+                let missing = answers.missing(&asked);
+                let by: Vec<String> = answers.people().iter().map(ToString::to_string).collect();
+                let by = if by.is_empty() { String::new() } else { format!("; approved by {}", by.join(", ")) };
+                let next = match (&answers.no, missing.is_empty()) {
+                    _ if waiting.until <= site.clock.now() => "its time is over: run it again".to_owned(),
+                    (Some((person, _)), _) => format!("rejected by {person}; the next run ends it"),
+                    (None, true) => format!("go on with `guardian{flag} run --resume {run}`"),
+                    (None, false) => missing.join("; "),
+                };
+                (about, format!("{by}; {next}"))
+            }
+            None => (String::new(), "; its plan cannot be read: run it again".to_owned()),
+        };
+        let word = screen.paint(Tone::Warn, "waits for approval:");
+        screen.say(&format!("{word} {run}, {about}until {}{stands} (plan {})", waiting.until, waiting.plan));
+    }
+}
+
+fn plan(site: &Site, run: &RunId) -> Option<(Asked, Answers)> {
+    let approvals = Approvals::there(site).ok()??;
+    let asked = approvals.asked(run).ok()?;
+    let answers = approvals.answers(site, &asked).ok()?;
+    Some((asked, answers))
+}
+
+fn doubts(context: &Context, state: &State) {
+    let (screen, flag) = (&context.screen, context.home.flag());
+    for (record, open) in state.open_intents() {
+        let word = screen.paint(Tone::Warn, "needs a look:");
+        let resource = escape_to(&open.resource, 120);
         screen.say(&format!(
-            "{} no outcome of the intents in record {}: a run is under way, or guardian ended before it was known; then look, and say what you found with `guardian audit settle RECORD --reason`",
-            screen.paint(Tone::Warn, "needs a look:"),
-            numbers.join(", ")
+            "{word} {} {resource} (record {record}) has no outcome: a run is under way, or guardian ended before it was known; then look, and say what you found with `guardian{flag} audit settle {record} --reason WHAT-YOU-FOUND`",
+            open.verb
         ));
     }
 }

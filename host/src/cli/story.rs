@@ -138,7 +138,12 @@ pub(super) fn what_to_do(screen: &Screen, report: &RunReport, home: &Home) {
     let by_hand: std::collections::BTreeSet<&String> =
         report.transcript.calls.iter().filter_map(|call| call.by_hand.as_ref()).collect();
     for command in by_hand {
-        screen.say(&format!("by hand: {}", escape_to(command, 500)));
+        // Guardian's own commands speak of this home.
+        let command = match command.strip_prefix("guardian ") {
+            Some(rest) => format!("guardian{flag} {rest}"),
+            None => command.clone(),
+        };
+        screen.say(&format!("by hand: {}", escape_to(&command, 500)));
     }
 }
 

@@ -3,18 +3,18 @@
 //! In this order. A process that was asked to end begins nothing. A publisher whose trust was taken back gets no call at
 //! all. The policy decides, with what calls under way have reserved counted (INVARIANT 2); gates that it finds closed are
 //! opened by the people that approved this plan, each gate by its own, or by nobody. Only then, so that a playbook without a
-//! permit learns nothing of what people do: a paused resource or a freeze (INVARIANT 11), the plan that was approved, and
-//! the lease of the target.
+//! permit learns nothing of what people do: a paused resource or a freeze (INVARIANT 11), the plan that was approved,
+//! the lease of the target, and what is in doubt.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::approved::Approved;
 use super::ledger::Reservation;
-use super::{Approvals, Ended, Gate, Halt, Passage};
-use crate::audit::Body;
+use super::{Approvals, Call, Ended, Gate, Halt, Passage, Transcript};
+use crate::audit::{Body, State};
 use crate::capability::Deadline;
 use crate::model::{Action, DenialCode, ErrorCode, Given, GuestError, Order, ResourceName, RunId, escape_to};
 use crate::orders::{Standing, Stopped};
@@ -29,6 +29,8 @@ enum Held {
     Back(DenialCode, Vec<String>),
     /// By another run.
     Busy(RunId),
+    /// By an act whose end nobody knows.
+    InDoubt { record: u64, verb: String },
 }
 
 impl Gate {
@@ -100,16 +102,22 @@ impl Gate {
             Decision::Permitted(permit) if action.verb().class().is_effect() => match self.may_act(&permit, standing) {
                 Ok(target) => self.effect(permit, reservation, &target),
                 Err(Held::Back(code, why)) => self.deny(action, code, why),
-                Err(Held::Busy(run)) => {
-                    let message = format!("run {run} is at work on it");
-                    let policies = permit.policies().to_vec();
-                    self.not_prepared(&permit, GuestError::new(ErrorCode::Busy, message), policies, Instant::now())
+                Err(Held::InDoubt { record, verb }) => {
+                    let message =
+                        format!("whether {verb} happened before is not known (record {record}): a person has to look");
+                    self.held_up(&permit, message)
                 }
+                Err(Held::Busy(run)) => self.held_up(&permit, format!("run {run} is at work on it")),
             },
             Decision::Permitted(permit) => self.read(permit),
             Decision::Denied(refusal) => self.deny(action, refusal.code, refusal.policies),
             Decision::NeedsApproval { policies, .. } => self.deny(action, DenialCode::NeedsApproval, policies),
         }
+    }
+
+    fn held_up(&self, permit: &Permit, message: String) -> Ended {
+        let error = GuestError::new(ErrorCode::Busy, message);
+        self.not_prepared(permit, error, permit.policies().to_vec(), Instant::now())
     }
 
     /// What may still hold a permitted effect back: a person's order, the plan that people approved, another run. Gives the
@@ -121,9 +129,39 @@ impl Gate {
         }
         if self.parts.approvals == Approvals::Required {
             self.leases.take(&target).map_err(Held::Busy)?;
+            self.in_doubt(permit.resource())?;
             self.look_first();
         }
         Ok(target)
+    }
+
+    /// INVARIANT 9: what may or may not have happened to a resource is not done again, by whatever run it was begun.
+    fn in_doubt(&self, resource: &ResourceName) -> Result<(), Held> {
+        let resource = resource.to_string();
+        // What this run ended may not be durable yet, so of its own the trail would speak too early.
+        let others = |state: &State| {
+            let own = Some(&self.run);
+            let open =
+                state.open_intents().iter().find(|(_, open)| open.run.as_ref() != own && open.resource == resource);
+            open.map(|(record, open)| (*record, open.verb.clone()))
+        };
+        let unsure = |call: &&Call| {
+            call.resource == resource && matches!(call.passage, Passage::Failed { code: ErrorCode::Indeterminate, .. })
+        };
+        let own = |transcript: &Transcript| {
+            let lost = transcript.lost_track.as_ref().and_then(|_| transcript.calls.iter().find(unsure));
+            lost.and_then(|call| Some((call.record?, call.action.to_owned())))
+        };
+        let own = own(&self.transcript.lock().unwrap_or_else(PoisonError::into_inner));
+        let trail = &self.parts.trail;
+        // The projection speaks of what is durable: the end of a run that has just let go of the target may not be yet.
+        let others = || {
+            trail.state(others).and_then(|found| if trail.flush().is_ok() { trail.state(others) } else { Some(found) })
+        };
+        match own.or_else(others) {
+            None => Ok(()),
+            Some((record, verb)) => Err(Held::InDoubt { record, verb }),
+        }
     }
 
     /// What people ordered about a resource; its target if they did not.

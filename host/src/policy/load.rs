@@ -184,6 +184,15 @@ impl PolicySet {
         Some(super::GateTerms { approvers: gate.approvers.clone(), quorum: gate.quorum })
     }
 
+    /// Every gate's id and whom it asks.
+    pub fn gates(&self) -> impl Iterator<Item = (&str, super::GateTerms)> {
+        let gates = self.policies.iter().filter(|policy| policy.kind == Kind::Gate);
+        gates.map(|gate| {
+            let terms = super::GateTerms { approvers: gate.approvers.clone(), quorum: gate.quorum };
+            (gate.id.as_str(), terms)
+        })
+    }
+
     pub(super) const fn world(&self) -> &World {
         &self.world
     }

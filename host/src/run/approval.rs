@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{Body, Trail};
 use crate::durable::Folder;
 use crate::gate::{Approved, Approver, PlannedEffect, Scope, Transcript};
-use crate::model::{Digest, Incident, Name, PlaybookId, RunId, Timestamp};
-use crate::policy::GateTerms;
+use crate::model::{Digest, EffectClass, Incident, Name, PlaybookId, RunId, Timestamp, Verb};
+use crate::policy::{GateTerms, PolicySet};
 use crate::trust::{PublicKey, TrustError, Word, read_word};
 
 use super::{Admitted, RunError, Site};
@@ -92,6 +92,23 @@ impl Asked {
         Digest::of(&serde_json::to_vec(&terms).unwrap_or_default())
     }
 
+    /// What would be done, each with what it leaves behind. What this Guardian does not know counts as irreversible.
+    pub fn effects(&self) -> impl Iterator<Item = (&PlannedEffect, EffectClass)> {
+        let class = |action: &str| Verb::from_id(action).map_or(EffectClass::Irreversible, Verb::class);
+        self.effects.iter().map(move |effect| (effect, class(&effect.action)))
+    }
+
+    /// The same as JSON.
+    #[must_use]
+    pub fn effects_json(&self) -> serde_json::Value {
+        let effect = |(effect, class): (&PlannedEffect, EffectClass)| {
+            serde_json::json!({
+                "action": effect.action, "resource": effect.resource, "arguments": effect.arguments, "class": class,
+            })
+        };
+        self.effects().map(effect).collect()
+    }
+
     /// What the gates want, in words: `web-restart: 2 of sre`.
     #[must_use]
     pub fn wants(&self) -> Vec<String> {
@@ -139,6 +156,23 @@ impl People {
             people.push(Person { name: name.clone(), keys, roles, break_glass });
         }
         Ok(Self(people))
+    }
+
+    /// The gates that these people cannot open, however many of them agree: they would stop for ever.
+    #[must_use]
+    pub fn cannot_open(&self, policy: &PolicySet) -> Vec<String> {
+        let short = |(id, terms): (&str, GateTerms)| {
+            let fits = |person: &&Person| person.roles.iter().any(|role| terms.approvers.contains(role.as_str()));
+            let there = self.0.iter().filter(fits).count();
+            let roles = terms.approvers.iter().cloned().collect::<Vec<_>>().join(", ");
+            let enough = u32::try_from(there).is_ok_and(|there| there >= terms.quorum);
+            (!enough).then(|| {
+                format!(
+                    "nobody can open the gate `{id}`: it wants {} of {roles}, and guardian.toml names {there}; give people that role under [person.NAME], or mend @approvers and @quorum", terms.quorum
+                )
+            })
+        };
+        policy.gates().filter_map(short).collect()
     }
 
     fn keys(&self) -> Vec<PublicKey> {
@@ -214,6 +248,22 @@ impl Approvals {
         Ok(Self { folder })
     }
 
+    /// The same, if there is such a folder: nothing is made.
+    ///
+    /// # Errors
+    /// When others can write it, or it cannot be opened.
+    pub fn there(site: &Site) -> Result<Option<Self>, RunError> {
+        let folder = site.home.open_var()?.sub("state").and_then(|state| state.sub("approvals"));
+        match folder {
+            Ok(folder) => {
+                folder.trusted()?;
+                Ok(Some(Self { folder }))
+            }
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Lets a plan wait: on the disk, then on the trail.
     ///
     /// # Errors
@@ -253,7 +303,14 @@ impl Approvals {
     pub fn say(&self, site: &Site, asked: &Asked, signed: &[u8]) -> Result<(Name, Word), RunError> {
         let people = People::of(site)?;
         let (person, word) = judge(site, &people, asked, signed)?;
-        self.folder.replace(&format!("{}.{person}.word", asked.run), signed)?;
+        // One rejection ends it, whatever anybody says afterwards.
+        if let Some((who, reason)) = self.answers(site, asked)?.no {
+            let reason = crate::model::escape_to(&reason, 300);
+            return Err(TrustError::Word(format!("`{who}` rejected it: {reason}; run it again to ask anew")).into());
+        }
+        // A file of its own, so that no later yes stands in its place.
+        let kind = if matches!(word, Word::Reject { .. }) { "no.word" } else { "word" };
+        self.folder.replace(&format!("{}.{person}.{kind}", asked.run), signed)?;
         Ok((person, word))
     }
 

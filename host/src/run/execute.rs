@@ -65,7 +65,7 @@ pub(super) fn durable(trail: &Trail, mut outcome: Result<RunReport, RunError>) -
 /// INVARIANT 9: what may or may not have happened to this target is for a person to say, not to be done again.
 pub(super) fn nothing_in_doubt(site: &Site, trail: &Trail, target: &ResourceName) -> Result<(), RunError> {
     let open = trail.in_doubt().into_iter().collect();
-    match site.in_doubt(&open, target) {
+    match trail.state(|state| site.in_doubt(state, &open, target)) {
         None => Ok(()),
         Some((record, intent)) => Err(RunError::InDoubt { record, verb: intent.verb, resource: intent.resource }),
     }

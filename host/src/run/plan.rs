@@ -24,7 +24,7 @@ use super::{Request, RunError, RunReport, Site, actor};
 /// As for a run: refused, or a request that makes no sense.
 pub fn plan(site: &Site, request: &Request, fails: BTreeSet<u32>, watcher: Watcher) -> Result<RunReport, RunError> {
     let state = Reader::open(site.home.var())?.state()?;
-    let in_doubt = site.in_doubt(state.open_intents(), &request.target);
+    let in_doubt = site.in_doubt(&state, state.open_intents(), &request.target);
     let trail = Arc::new(Trail::in_memory(MemoryLog::default(), state, actor(), Arc::clone(&site.clock)));
     let hands = Arc::new(Hands::simulated(SimulatedHands::new(site.hands()?, fails)));
     let parts = site.parts(trail, hands, Kept::of_a_plan(site.keyed_digest()), Approvals::Assumed);

@@ -13,7 +13,7 @@ use crate::audit::{AuditError, Body};
 use crate::gate::Parts;
 use crate::model::{ErrorCode, GuestError, Outcome, ResourceName, RunEvent, RunId, RunState};
 
-use super::resume::overdue;
+use super::resume::close_waiting;
 use super::unwind::{UndoStep, Unwinding, Wanted, reconcile, unwind};
 use super::{RunError, Site};
 
@@ -64,7 +64,7 @@ pub(super) fn recover(site: &Site, parts: &Parts) -> Result<Vec<Recovered>, RunE
         }
         recovered.push(Recovered { run, target, state, reason: reason.to_owned(), steps });
     }
-    overdue(site, parts)?;
+    close_waiting(site, &parts.trail)?;
     let (kept, known): (BTreeSet<RunId>, BTreeSet<RunId>) = parts.trail.state(|state| {
         (state.runs_with_effects().cloned().collect(), state.runs().iter().map(|run| run.id.clone()).collect())
     });

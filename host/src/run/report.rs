@@ -49,6 +49,7 @@ pub struct RunReport {
 struct Waits {
     gates: Vec<String>,
     until: String,
+    effects: serde_json::Value,
 }
 
 /// The JSON shape of a run, version 1.
@@ -95,7 +96,11 @@ impl RunReport {
             calls: &self.transcript.calls,
             notes: &self.notes,
             plan: self.plan,
-            waits: self.asked.as_ref().map(|asked| Waits { gates: asked.wants(), until: asked.until.to_string() }),
+            waits: self.asked.as_ref().map(|asked| Waits {
+                gates: asked.wants(),
+                until: asked.until.to_string(),
+                effects: asked.effects_json(),
+            }),
             evidence: self.transcript.evidence.as_ref(),
             undone: &self.undone,
             recovered: &self.recovered,

@@ -155,15 +155,18 @@ fn go_on(site: &Site, parts: &Parts, asked: Asked, watcher: Watcher) -> Result<R
 }
 
 /// Ends every plan that waited too long, or that somebody rejected: what nobody resumes must not wait for ever.
-pub(super) fn overdue(site: &Site, parts: &Parts) -> Result<(), RunError> {
-    let waiting: BTreeMap<RunId, _> = parts.trail.state(|state| state.waiting().clone());
+///
+/// # Errors
+/// When the trail cannot take the ends.
+pub fn close_waiting(site: &Site, trail: &Trail) -> Result<(), RunError> {
+    let waiting: BTreeMap<RunId, _> = trail.state(|state| state.waiting().clone());
     for (run, waits) in waiting {
         let approvals = Approvals::open(site)?;
         let asked = approvals.asked(&run).ok().filter(|asked| asked.run == run && asked.plan() == waits.plan);
         let answers = asked.and_then(|asked| approvals.answers(site, &asked).ok());
         let Some((state, reason)) = closed(site, answers.as_ref(), waits.until) else { continue };
         let end = Body::RunEnd { state, reason, report: None, limit: None, millis: 0 };
-        parts.trail.append_durable(Some(&run), end)?;
+        trail.append_durable(Some(&run), end)?;
         approvals.forget(&run);
     }
     Ok(())

@@ -10,12 +10,12 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::audit::{AuditOptions, Body, OpenIntent, Trail, TrailLock};
+use crate::audit::{AuditOptions, Body, OpenIntent, State, Trail, TrailLock};
 use crate::capability::{Hands, RealHands, ServiceTools};
 use crate::durable::Folder;
 use crate::gate::{Approvals, EvidenceFolder, KeyedDigest, Leases, Ledger, Parts, UndoJournal};
 use crate::inventory::{Configuration, Home, Inventory};
-use crate::model::{Actor, Clock, Digest, ResourceName};
+use crate::model::{Actor, Clock, Digest, ResourceName, RunId};
 use crate::orders::Orders;
 use crate::policy::{PolicySet, ResourceFact};
 use crate::registry::{Cached, Compiled, CompiledCache, Compiler, HostKey, MacChecked, Store};
@@ -229,16 +229,20 @@ impl Site {
         Ok(Arc::clone(self.engine.get_or_init(|| made)))
     }
 
-    /// The first of these open intents that is about the target, or anything that belongs to it.
+    /// The first of these open intents that is about the target or anything that belongs to it, or that a run about the
+    /// target wrote.
     pub(super) fn in_doubt(
         &self,
+        state: &State,
         open: &BTreeMap<u64, OpenIntent>,
         target: &ResourceName,
     ) -> Option<(u64, OpenIntent)> {
         let inventory = &self.configuration.inventory;
         let owner = inventory.target_of(target);
         let about = |resource: &str| resource.parse().is_ok_and(|resource| inventory.target_of(&resource) == owner);
-        open.iter().find(|(_, intent)| about(&intent.resource)).map(|(record, intent)| (*record, intent.clone()))
+        let served = |run: &RunId| state.run(run).is_some_and(|run| inventory.target_of(&run.target) == owner);
+        let matters = |intent: &OpenIntent| about(&intent.resource) || intent.run.as_ref().is_some_and(served);
+        open.iter().find(|(_, intent)| matters(intent)).map(|(record, intent)| (*record, intent.clone()))
     }
 
     /// The name of the engine, for the trail: compiled code depends on it.

@@ -55,6 +55,13 @@ impl KeptProcess {
         HandError::Failed { what: format!("service `{}`: {what}", self.name) }
     }
 
+    fn cannot_reload(&self) -> HandError {
+        HandError::Unavailable {
+            what: format!("service `{}` has no way to reload", self.name),
+            remedy: "set `reload_signal`".to_owned(),
+        }
+    }
+
     fn record(&self) -> Result<Option<Record>, HandError> {
         Record::read(&self.folder).map_err(|error| match error {
             RecordError::File(error) => HandError::File(error),
@@ -276,19 +283,17 @@ impl Supervisor for KeptProcess {
         })
     }
 
+    fn can_reload(&self, _deadline: Deadline) -> Result<(), HandError> {
+        if self.command.reload_signal.is_some() { Ok(()) } else { Err(self.cannot_reload()) }
+    }
+
     fn reload(&self, deadline: Deadline) -> Result<(), HandError> {
-        let cannot = || HandError::Unavailable {
-            what: format!("service `{}` has no way to reload", self.name),
-            remedy: "set `reload_signal`".to_owned(),
-        };
-        if self.command.reload_signal.is_none() {
-            return Err(cannot());
-        }
+        self.can_reload(deadline)?;
         let asked =
             control::ask(&self.folder, Request::Reload).map_err(HandError::io("reach the keeper of the service"))?;
         match asked.wait(deadline.remaining()) {
             Some(Answer::Done) => Ok(()),
-            Some(Answer::Cannot) => Err(cannot()),
+            Some(Answer::Cannot) => Err(self.cannot_reload()),
             None => Err(HandError::Unsure { what: format!("service `{}` was asked to reload", self.name) }),
         }
     }

@@ -208,6 +208,16 @@ impl Supervisor for SystemdUnit {
         self.job(Job::Restart, deadline)
     }
 
+    fn can_reload(&self, deadline: Deadline) -> Result<(), HandError> {
+        if self.view(deadline)?.can_reload {
+            return Ok(());
+        }
+        Err(HandError::Unavailable {
+            what: format!("unit `{}` has no way to reload", self.unit),
+            remedy: "give the unit an `ExecReload=`".to_owned(),
+        })
+    }
+
     fn reload(&self, deadline: Deadline) -> Result<(), HandError> {
         self.job(Job::Reload, deadline)
     }

@@ -24,7 +24,7 @@ impl Bench {
             environment: BTreeMap::new(),
             stop_time: Duration::from_secs(1),
             settle_time: Duration::ZERO,
-            reload_signal: None,
+            reload_signal: Some(1),
             output_bytes: 1_000,
             open_files: 64,
         };

@@ -31,8 +31,10 @@ const CHUNK: usize = 128 * 1024;
 pub(super) enum Took {
     /// It was taken; so many bytes of the disk came back.
     Freed(u64),
-    /// It is as it was: changed since it was planned, too large for what is free, or not worth it.
+    /// It is as it was: changed since it was planned, or not worth it.
     Skipped,
+    /// It is as it was: there is no room for its new form, for now.
+    Cramped,
     /// It is as it was, and time is up.
     Late,
 }
@@ -70,8 +72,11 @@ pub(super) fn compress(folder: &Folder, file: &Found, deadline: Deadline) -> Res
     let (_, name) = parts(&file.path);
     let Some((mut from, stat)) = planned(folder, name, &file.mark)? else { return Ok(Took::Skipped) };
     let new = format!("{name}.gz");
-    if free(folder)? < file.mark.size || folder.look(OsStr::new(&new))?.is_some() {
+    if folder.look(OsStr::new(&new))?.is_some() {
         return Ok(Took::Skipped);
+    }
+    if free(folder)? < file.mark.size {
+        return Ok(Took::Cramped);
     }
     let waiting = waiting_name(&file.path);
     let made = make(folder, &waiting, &file.mark, 0o777, |to| {
@@ -109,7 +114,7 @@ pub(super) fn trash(
     let (_, name) = parts(&file.path);
     let Some((mut from, stat)) = planned(folder, name, &file.mark)? else { return Ok(Took::Skipped) };
     if free(trash)? < file.mark.size {
-        return Ok(Took::Skipped);
+        return Ok(Took::Cramped);
     }
     let waiting = waiting_name(&file.path);
     let made = make(trash, &waiting, &file.mark, 0o777, |to| copy(&mut from, to, deadline));
@@ -210,7 +215,7 @@ fn gave_up(folder: &Folder, waiting: &str, stopped: Stopped) -> Result<Took, Err
     match stopped {
         Stopped::Late => cleared.map(|()| Took::Late),
         // A folder that somebody put under the waiting name: this file is left alone.
-        Stopped::Error(Errno::NOSPC | Errno::DQUOT) => cleared.map(|()| Took::Skipped),
+        Stopped::Error(Errno::NOSPC | Errno::DQUOT) => cleared.map(|()| Took::Cramped),
         Stopped::Error(Errno::ISDIR | Errno::EXIST) => Ok(Took::Skipped),
         Stopped::Error(error) => Err(error),
     }

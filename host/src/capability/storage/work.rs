@@ -5,7 +5,7 @@
 //! that does not work ends the act: what it had taken is in the undo journal. Time that runs out ends it as well, and is
 //! no failure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::Duration;
 
@@ -32,6 +32,8 @@ struct Act<'a> {
     trash: Option<Folder>,
     deadline: Deadline,
     done: Reclaimed,
+    /// Steps with files for whose new form there was no room.
+    cramped: BTreeSet<String>,
 }
 
 impl StorageHand {
@@ -50,26 +52,44 @@ impl StorageHand {
         }
         let usage = usage(storage, &root)?;
         let done = Reclaimed { bytes: 0, files: 0, steps: Vec::new(), usage };
-        let mut act = Act { storage, root, trash, deadline, done };
+        let mut act = Act { storage, root, trash, deadline, done, cramped: BTreeSet::new() };
         let mut late = false;
-        for step in &prepared.steps {
-            if act.done.usage.enough || late {
+        loop {
+            let (files, cramped) = (act.done.files, std::mem::take(&mut act.cramped));
+            for step in &prepared.steps {
+                if act.done.usage.enough || late {
+                    break;
+                }
+                late = self.step(step, &mut act)?;
+            }
+            // What a later step freed may be the room that an earlier one lacked.
+            if act.done.usage.enough || late || act.cramped.is_empty() || act.done.files == files {
+                act.cramped.extend(cramped);
                 break;
             }
-            let before = (act.done.bytes, act.done.files);
-            let stepped = match &step.step {
-                Step::Holders(services) => self.reload(services, &mut act).map(|()| false),
-                _ => act.take(step),
-            };
-            if (act.done.bytes, act.done.files) != before {
-                act.done.steps.push(words::step(&step.step));
-            }
-            late = stepped.map_err(|error| act.failed(step, error))?;
         }
         if late && act.done.files == 0 {
             return Err(HandError::Timeout { what: format!("room on storage `{name}`") });
         }
+        if !act.done.usage.enough {
+            let cramped = act.cramped.iter().map(|step| format!("{step}: no room to write the new form of some files"));
+            act.done.steps.extend(cramped);
+        }
         Ok(act.done)
+    }
+
+    /// Goes one step, until enough is free. True if time ran out.
+    fn step(&self, step: &PlannedStep, act: &mut Act<'_>) -> Result<bool, HandError> {
+        let before = (act.done.bytes, act.done.files);
+        let stepped = match &step.step {
+            Step::Holders(services) => self.reload(services, act).map(|()| false),
+            _ => act.take(step),
+        };
+        let words = words::step(&step.step);
+        if (act.done.bytes, act.done.files) != before && !act.done.steps.contains(&words) {
+            act.done.steps.push(words);
+        }
+        stepped.map_err(|error| act.failed(step, error))
     }
 
     /// The deleted files that services hold on a device.
@@ -119,6 +139,7 @@ impl Act<'_> {
             match took {
                 Took::Freed(bytes) => self.took(1, bytes)?,
                 Took::Skipped => {}
+                Took::Cramped => drop(self.cramped.insert(words::step(&step.step))),
                 Took::Late => return Ok(true),
             }
         }

@@ -34,6 +34,7 @@ pub(super) struct UnitView {
     active_exit_monotonic: u64,
     pub(super) active_exit: u64,
     state_change: u64,
+    pub(super) can_reload: bool,
     pub(super) invocation: String,
     /// Its control group, from `/` on; empty while it has none.
     pub(super) cgroup: String,
@@ -79,6 +80,7 @@ impl UnitView {
             active_exit_monotonic: number(unit, "ActiveExitTimestampMonotonic"),
             active_exit: number(unit, "ActiveExitTimestamp"),
             state_change: number(unit, "StateChangeTimestamp"),
+            can_reload: matches!(unit.get("CanReload").map(|value| &**value), Some(Value::Bool(true))),
             invocation: hex(unit, "InvocationID"),
             cgroup: text(service, "ControlGroup"),
         }
