@@ -27,6 +27,11 @@ fn a_wrong_configuration_is_named_with_its_line() {
         ("[service.web]", "[servce.web]", &["guardian.toml:10:", "did you mean `service`"]),
         ("settle_time = \"50ms\"", "settle_time = \"50 parsecs\"", &["guardian.toml:13:", "parsecs"]),
         ("[service.web]", "[service.web", &["guardian.toml:10:"]),
+        (
+            "[service.web]",
+            "[storage.logs]\npath = '/var'\nfree = '1%'\nsteps = [{ holders = ['service.wbe'] }]\n\n[service.web]",
+            &["guardian.toml:10:", "[service.wbe]"],
+        ),
         ("groups = [\"front\"]", "groups = [\"fr\\u001b[2Jont\"]", &["guardian.toml:12:", "\\u{1b}"]),
     ] {
         std::fs::write(&file, good.replacen(from, to, 1)).expect("a wrong configuration");

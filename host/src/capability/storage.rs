@@ -51,25 +51,11 @@ impl StorageHand {
     ///
     /// # Ambient Authority
     /// Later calls open the folders of the inventory's paths, each anew: a folder may be replaced while Guardian runs.
-    ///
-    /// # Errors
-    /// When a step names a service that is not there.
-    pub fn new(inventory: &Inventory, services: Arc<ServiceHand>) -> Result<Self, HandError> {
-        for (name, storage) in &inventory.storages {
-            let named = storage.steps.iter().flat_map(|step| match step {
-                Step::Holders(services) => services.as_slice(),
-                _ => &[],
-            });
-            if let Some(missing) = named.into_iter().find(|service| !inventory.services.contains_key(*service)) {
-                return Err(HandError::NotFound {
-                    what: format!("service `{missing}`, a holder of [storage.{name}],"),
-                    remedy: format!("name it in guardian.toml as [service.{missing}]"),
-                });
-            }
-        }
+    #[must_use]
+    pub fn new(inventory: &Inventory, services: Arc<ServiceHand>) -> Self {
         let storages =
             inventory.storages.iter().map(|(name, storage)| (name.clone(), (storage.clone(), Mutex::default())));
-        Ok(Self { storages: storages.collect(), services })
+        Self { storages: storages.collect(), services }
     }
 
     /// Opens everything that the steps would need, and says in a line what it saw.

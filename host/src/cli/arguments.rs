@@ -28,7 +28,7 @@ pub enum Command {
     Run(RunArguments),
     /// Run the same bytes with every effect simulated, and print what it would do, with verdicts.
     Plan(PlanArguments),
-    /// Put back what a run did, newest effect first.
+    /// Put back what a run did that did not heal, newest effect first.
     Undo {
         /// The run: r-1a205b640be7cacd.
         run: String,

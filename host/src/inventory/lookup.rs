@@ -4,10 +4,22 @@ use std::collections::BTreeSet;
 
 use crate::model::{Name, ResourceKind, ResourceName, nearest};
 
-use super::InventoryError;
 use super::resource::{AfterFailure, Inventory};
+use super::{InventoryError, Step};
 
 impl Inventory {
+    /// A storage with a holder that is no service of the inventory, if there is one; and that holder.
+    pub(super) fn missing_holder(&self) -> Option<(&Name, &Name)> {
+        self.storages.iter().find_map(|(name, storage)| {
+            let holders = storage.steps.iter().flat_map(|step| match step {
+                Step::Holders(services) => services.as_slice(),
+                Step::Compress(_) | Step::Trash(_) | Step::Purge(_) => &[],
+            });
+            let missing = holders.into_iter().find(|service| !self.services.contains_key(*service));
+            missing.map(|missing| (name, missing))
+        })
+    }
+
     /// Every resource of the operator's that a playbook can name, in order. The run itself is not among them: it is nobody's.
     #[must_use]
     pub fn names(&self) -> Vec<ResourceName> {

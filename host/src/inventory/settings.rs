@@ -169,6 +169,12 @@ impl Configuration {
                 ));
             }
         }
+        if let Some((name, missing)) = self.inventory.missing_holder() {
+            let problem = format!(
+                "service `{missing}`, a holder of storage `{name}`, is not in the inventory; name it as [service.{missing}]"
+            );
+            return Err(wrong("storage", name, problem));
+        }
         let at = |name: &ResourceName, problem| match name.name().parse() {
             Ok(plain) => wrong(name.kind().word(), &plain, problem),
             Err(_) => InventoryError::Unknown { name: name.to_string(), hint: problem },

@@ -137,7 +137,7 @@ fn hand(home: &Path, steps: &str) -> StorageHand {
 
 fn hand_of(home: &Path, text: &str) -> StorageHand {
     let inventory = Configuration::parse(Path::new("guardian.toml"), text).unwrap().inventory;
-    StorageHand::new(&inventory, Arc::new(services(home, &inventory))).unwrap()
+    StorageHand::new(&inventory, Arc::new(services(home, &inventory)))
 }
 
 fn services(home: &Path, inventory: &Inventory) -> ServiceHand {

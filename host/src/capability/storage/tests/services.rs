@@ -37,13 +37,3 @@ fn a_deleted_file_is_closed_by_a_reload() {
     let unknown = hand.reconcile(StorageVerb::Reclaim, &logs(), None, soon());
     assert_eq!(unknown, Reconciled::Unknown);
 }
-
-#[test]
-fn a_holder_that_is_not_there_refuses_the_start() {
-    let home = tempfile::tempdir().unwrap();
-    let text = text(home.path(), "{ holders = ['service.web'] }");
-    let inventory = Configuration::parse(Path::new("guardian.toml"), &text).unwrap().inventory;
-    let services = Arc::new(services(home.path(), &inventory));
-    let error = StorageHand::new(&inventory, services).err().unwrap().to_string();
-    assert!(error.contains("[service.web]"), "{error}");
-}
