@@ -5,6 +5,7 @@
 //! * [`CompiledCache`]: native code, the one thing here that would run without any sandbox if somebody else had made it.
 //!   Each file carries a MAC of the [`HostKey`]; it is read once, checked, and only the checked buffer ([`MacChecked`]) can
 //!   be deserialized.
+//! * [`ValidStamp`]: which policy set was found valid last, so that the same one is not validated again by every process.
 //! * [`Compiler`]: compiles in a process of its own that can be killed, because a compiler fed by strangers is an attack
 //!   surface (time, memory, crashes) even where the code is never run.
 //!
@@ -16,6 +17,7 @@ mod compile;
 mod confine;
 mod host_key;
 mod index;
+mod stamp;
 mod store;
 
 use std::path::PathBuf;
@@ -25,6 +27,7 @@ pub use compile::{Compiled, Compiler};
 pub use confine::confine;
 pub use host_key::HostKey;
 pub use index::{Entry, Release};
+pub use stamp::ValidStamp;
 pub use store::Store;
 
 use crate::durable::DurableError;

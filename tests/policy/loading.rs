@@ -281,7 +281,7 @@ fn home() -> tempfile::TempDir {
 }
 
 fn load_home(home: &Path) -> Result<PolicySet, PolicyError> {
-    PolicySet::load(&Folder::open(home)?, &inventory())
+    PolicySet::load(&Folder::open(home)?, &inventory(), None)
 }
 
 #[test]
@@ -291,6 +291,26 @@ fn a_folder_is_read_whole() {
     assert_eq!(set.len(), 2);
     let same = load(&[("permits/basics.cedar", DEFAULT_BASICS), ("hard/protected.cedar", DEFAULT_HARD)]).unwrap();
     assert_eq!(set.digest(), same.digest(), "the digest does not depend on where the folder lies");
+}
+
+#[test]
+fn a_kept_verdict_counts_for_the_same_files_and_for_no_others() {
+    let home = home();
+    let load = |verdict| PolicySet::load(&Folder::open(home.path()).unwrap(), &inventory(), verdict);
+    let set = load(None).unwrap();
+    assert_eq!(load(Some(set.verdict())).unwrap().digest(), set.digest());
+    // Only strict validation finds this one; the verdict on the files as they were says nothing about it.
+    let typo = r#"@id("typo") permit (principal == Guardian::Playbook::"acme/fix", action == Guardian::Action::"service.restart", resource == Guardian::Service::"web") when { resource.protectd };"#;
+    write(home.path(), "permits/typo.cedar", typo);
+    mode(&home.path().join("permits/typo.cedar"), 0o644);
+    for verdict in [None, Some(set.verdict()), Some(set.digest())] {
+        let refused = load(verdict).unwrap_err().to_string();
+        assert!(refused.contains("protectd"), "{refused}");
+    }
+    // What the verdict does not speak of is looked at whatever it says.
+    std::fs::remove_file(home.path().join("permits/typo.cedar")).unwrap();
+    mode(&home.path().join("permits/basics.cedar"), 0o666);
+    assert!(load(Some(set.verdict())).is_err());
 }
 
 #[test]

@@ -87,15 +87,18 @@ pub struct PolicySet {
     index: Index,
     askers: Askers,
     digest: Digest,
+    verdict: Digest,
 }
 
 impl PolicySet {
     /// Reads a policy folder: `hard/`, `gates/` and `permits/`, each with `*.cedar`. Missing folders count as empty.
-    /// `inventory` is what the policies may name.
+    /// `inventory` is what the policies may name. `valid` is the verdict ([`PolicySet::verdict`]) that the caller has kept of
+    /// an earlier load, if it can vouch that nobody else wrote it: then the same set is not validated again. Everything else
+    /// is checked each time.
     ///
     /// # Errors
     /// When anything in it cannot be read, is not trusted or is not right; see [`PolicyError`].
-    pub fn load(folder: &Folder, inventory: &[ResourceFact]) -> Result<Self, PolicyError> {
+    pub fn load(folder: &Folder, inventory: &[ResourceFact], valid: Option<Digest>) -> Result<Self, PolicyError> {
         let (sources, mut findings) = read(folder)?;
         // The schema takes longer than the policies, and neither needs the other: together they are half of a start.
         let (read, world) = std::thread::scope(|scope| {
@@ -105,7 +108,7 @@ impl PolicySet {
             // No thread to be had is no reason to fail.
             (read, world.unwrap_or_else(|| World::build(inventory)))
         });
-        accept(read, digest(&sources), Some(folder.path()), &world?, findings)
+        accept(read, digest(&sources), Some(folder.path()), &world?, findings, valid)
     }
 
     /// The set of these files. For tests, and for whoever has the texts elsewhere.
@@ -115,7 +118,7 @@ impl PolicySet {
     pub fn from_sources(sources: &[Source], world: &World) -> Result<Self, PolicyError> {
         let mut findings = Vec::new();
         let read = parse(sources, None, &mut findings);
-        accept(read, digest(sources), None, world, findings)
+        accept(read, digest(sources), None, world, findings, None)
     }
 
     /// Checks the `permits.cedar` that a playbook ships with: it may name no principal but the playbook itself, and may not
@@ -141,6 +144,12 @@ impl PolicySet {
     #[must_use]
     pub const fn digest(&self) -> Digest {
         self.digest
+    }
+
+    /// Names the verdict that these files are valid: a digest of them and of everything else that validation depends on.
+    #[must_use]
+    pub const fn verdict(&self) -> Digest {
+        self.verdict
     }
 
     /// How many policies it has.
@@ -268,6 +277,7 @@ fn accept(
     root: Option<&Path>,
     world: &World,
     mut findings: Vec<Finding>,
+    valid: Option<Digest>,
 ) -> Result<PolicySet, PolicyError> {
     for one in &read {
         rules::names_exist(&one.policy, &one.place, Some(world), &mut findings);
@@ -282,21 +292,40 @@ fn accept(
         findings.push(Finding::of_file(&permits, message, "use groups and publishers instead of single names"));
     }
     unique(&mut read, &mut findings);
-    validate(world.validator(), &read, &mut findings)?;
+    let verdict = verdict(&digest);
+    if valid != Some(verdict) {
+        validate(world.validator(), &read, &mut findings)?;
+    }
     let policies: Vec<Loaded> = PolicyError::unless_clean(findings, read)?.into_iter().map(Read::accepted).collect();
     let by_id = policies.iter().enumerate().map(|(place, policy)| (policy.id.clone(), place)).collect();
     let index = Index::of(&policies);
-    Ok(PolicySet { world: world.clone(), policies, by_id, index, askers: Askers::default(), digest })
+    Ok(PolicySet { world: world.clone(), policies, by_id, index, askers: Askers::default(), digest, verdict })
 }
 
-/// Each part with its length before it, so that no two sets of files share the bytes that are hashed.
 fn digest(sources: &[Source]) -> Digest {
     let mut sorted: Vec<&Source> = sources.iter().collect();
     sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    digest_of(sorted.into_iter().flat_map(|source| [source.path.as_bytes(), source.text.as_bytes()]))
+}
+
+/// Strict validation looks at the policies and the schema; what it finds in them is up to the program that looks. The world
+/// has no part in it: whether names exist is another check.
+fn verdict(policies: &Digest) -> Digest {
+    let cedar = cedar_policy::get_sdk_version().to_string();
+    digest_of([
+        policies.as_bytes().as_slice(),
+        schema::schema_text().as_bytes(),
+        cedar.as_bytes(),
+        env!("CARGO_PKG_VERSION").as_bytes(),
+    ])
+}
+
+/// Each part with its length before it, so that no two lists of parts share the bytes that are hashed.
+fn digest_of<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
     let mut hash = Sha256::new();
-    for part in sorted.into_iter().flat_map(|source| [&source.path, &source.text]) {
+    for part in parts {
         hash.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
-        hash.update(part.as_bytes());
+        hash.update(part);
     }
     Digest::from_bytes(hash.finalize().into())
 }

@@ -18,7 +18,7 @@ use crate::inventory::{Configuration, Home, Inventory};
 use crate::model::{Actor, Clock, Digest, ResourceName, RunId};
 use crate::orders::Orders;
 use crate::policy::{PolicySet, ResourceFact};
-use crate::registry::{Cached, Compiled, CompiledCache, Compiler, HostKey, MacChecked, Store};
+use crate::registry::{Cached, Compiled, CompiledCache, Compiler, HostKey, MacChecked, Store, ValidStamp};
 use crate::sandbox::{Engine, Program};
 use crate::trust::{TrustStore, VerifiedPlaybook};
 
@@ -48,6 +48,7 @@ pub struct Site {
     pub interrupted: Arc<AtomicBool>,
     inventory: Arc<Inventory>,
     cache: CompiledCache,
+    stamp: ValidStamp,
     key: Arc<HostKey>,
     engine: OnceLock<Arc<Engine>>,
     program: PathBuf,
@@ -93,7 +94,6 @@ impl Site {
         let etc = home.open_etc()?;
         let configuration = Configuration::load(&etc)?;
         let inventory = Arc::new(configuration.inventory.clone());
-        let policy = Arc::new(PolicySet::load(&etc.sub("policy")?, &facts(&configuration))?);
         let trust = TrustStore::load(&etc.sub("trust")?)?;
         let var = home.open_var()?;
         let keys = var.sub("keys")?;
@@ -104,6 +104,8 @@ impl Site {
         // A lost host key costs what it protected: compiled code is compiled again, and old keyed digests match nothing.
         let key = HostKey::load_or_make(&keys)?;
         let cache = CompiledCache::open(var.sub("cache")?, HostKey::load(&keys)?)?;
+        let stamp = ValidStamp::open(var.sub("cache")?, HostKey::load(&keys)?)?;
+        let policy = Arc::new(PolicySet::load(&etc.sub("policy")?, &facts(&configuration), stamp.get())?);
         let store = Store::open(var.sub("store")?)?;
         Ok(Self {
             home,
@@ -118,6 +120,7 @@ impl Site {
             interrupted: Arc::default(),
             inventory,
             cache,
+            stamp,
             key: Arc::new(key),
             engine: OnceLock::new(),
             program,
@@ -287,12 +290,23 @@ impl Site {
         Ok(())
     }
 
+    /// Keeps that the policy is valid, beside the code that was compiled, so that the next start need not find it out again.
+    fn keep_verdict(&self) {
+        let verdict = self.policy.verdict();
+        if self.stamp.get() != Some(verdict)
+            && let Err(error) = self.stamp.put(&verdict)
+        {
+            tracing::warn!("that the policy is valid was not kept, so the next start validates it again: {error}");
+        }
+    }
+
     /// The program of an admitted playbook, linked with what it was granted.
     ///
     /// # Errors
     /// As [`Site::code`], and when the code does not load.
     pub fn program(&self, admitted: &Admitted) -> Result<Program, RunError> {
         let code = self.code(admitted.verified())?;
+        self.keep_verdict();
         Ok(Program::from_cache(&self.engine()?, &code, admitted.granted())?)
     }
 }
