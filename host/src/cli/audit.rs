@@ -284,7 +284,7 @@ fn what_else(body: &Body) -> String {
         Body::Evidence { resource, reference, bytes, .. } => {
             format!("how {resource} looked before, {bytes} bytes at state/evidence/{}", show(reference))
         }
-        Body::Order(given) => super::order::words(given),
+        Body::Order(given) => given.to_string(),
         Body::Waiting { plan, effects, gates, until } => {
             let gates: Vec<String> = gates.iter().map(|gate| show(gate)).collect();
             format!("for {} until {until}: plan {}, {effects} effects", gates.join(", "), plan.short())

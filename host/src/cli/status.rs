@@ -142,7 +142,7 @@ fn show(context: &Context, services: &[Seen], state: &State) {
 fn orders(screen: &Screen, site: &Site) {
     let now = site.clock.now();
     for given in site.orders.standing(now).given().filter(|given| given.holds(now)) {
-        screen.say(&screen.paint(Tone::Warn, &super::order::words(given)));
+        screen.say(&screen.paint(Tone::Warn, &given.to_string()));
     }
 }
 
