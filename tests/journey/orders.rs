@@ -138,6 +138,19 @@ fn an_order_stops_a_run_that_is_under_way() {
     }
 }
 
+/// What is listed as the plan is what its digest covers: an effect that could not be made ready would not be done.
+#[test]
+fn a_plan_lists_no_effect_that_would_not_be_done() {
+    let house = house();
+    let plan = [&["plan"], &RUN[1..]].concat();
+    let said = house.ok(&plan);
+    assert!(said.out.contains("the plan: 100 effects"), "{said:?}");
+    house.ok(&["service", "stop", "web"]);
+    let said = house.guardian(&plan);
+    assert!(said.out.contains("failed    service.restart"), "{said:?}");
+    assert!(said.out.contains("the plan: 0 effects"), "{said:?}");
+}
+
 #[test]
 fn a_persons_stop_is_the_last_word_while_a_run_is_under_way() {
     let house = house();

@@ -17,6 +17,10 @@ const BY_POLICY: [&str; 3] = ["no-permit", "forbidden", "policy-error"];
 /// How many such questions are proposed.
 const QUESTIONS: usize = 3;
 
+/// What `approve` lets a run do, where a plan is shown.
+pub(super) const WHAT_IS_APPROVED: &str =
+    "approved is this many of each effect, in any order; with `approve --exact` this sequence and no other";
+
 /// One call as a line: number, verdict, action, resource, what came of it.
 pub(super) fn call(screen: &Screen, call: &Call, planned: bool) -> String {
     let (tone, verdict, rest) = match &call.passage {
@@ -135,6 +139,7 @@ pub(super) fn what_to_do(screen: &Screen, report: &RunReport, home: &Home) {
             "approve it with `guardian{flag} approve {} --key FILE`, reject it with `reject`",
             asked.run
         ));
+        screen.say(&format!("  {WHAT_IS_APPROVED}"));
         screen.say(&format!("then `guardian{flag} run --resume {}`", asked.run));
     }
     if report.state == RunState::Healed {

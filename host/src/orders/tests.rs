@@ -178,3 +178,16 @@ fn a_change_of_a_folder_that_was_replaced_is_made_in_the_one_that_is_there() {
     drop(old);
     assert_eq!(new.standing(&pause(0).what), Some(pause(2)));
 }
+
+#[test]
+fn zz_time() {
+    let (_home, orders) = orders();
+    give(&orders, &pause(now() + 60_000));
+    std::thread::sleep(Duration::from_millis(50));
+    let at = Timestamp::from_millis(now());
+    let begun = std::time::Instant::now();
+    for _ in 0..100_000 {
+        std::hint::black_box(orders.standing(at));
+    }
+    panic!("{:?} each", begun.elapsed() / 100_000);
+}

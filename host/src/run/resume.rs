@@ -142,7 +142,7 @@ fn go_on(site: &Site, parts: &Parts, asked: Asked, watcher: Watcher) -> Result<R
         let mut report = ready.report(RunState::AwaitingApproval);
         let by: Vec<String> = answers.people().iter().map(ToString::to_string).collect();
         let so_far = if by.is_empty() { "nobody".to_owned() } else { by.join(", ") };
-        report.reason = format!("it still needs approval: {}; so far: {so_far}", missing.join("; "));
+        report.reason = format!("{}; so far: {so_far}", missing.join("; "));
         report.notes.extend(answers.notes);
         report.asked = Some(asked);
         return Ok(report);
