@@ -182,6 +182,14 @@ fn an_order_that_cannot_be_read_is_shown_with_its_file_and_mended() {
     }
     house.ok(&["unfreeze", "--reason", "mended"]);
     assert_eq!(house.ok(&["status", "--json"]).json()["orders"].as_array().map(Vec::len), Some(0));
+    // A command that orders something for its own time mends nothing on its way: what was in the file nobody knows.
+    let pause = orders.join("pause.service.web.json");
+    std::fs::write(&pause, "{").expect("damaged");
+    house.ok(&["service", "stop", "web"]);
+    assert_eq!(std::fs::read_to_string(&pause).expect("the file"), "{");
+    assert_eq!(house.ok(&["status", "--json"]).json()["orders"].as_array().map(Vec::len), Some(1));
+    house.ok(&["unpause", "service.web", "--reason", "mended"]);
+    assert_eq!(house.ok(&["status", "--json"]).json()["orders"].as_array().map(Vec::len), Some(0));
 }
 
 #[test]
@@ -288,7 +296,7 @@ fn what_somebody_ordered_anew_in_the_same_moment_is_not_lifted() {
     let mut room = [std::mem::MaybeUninit::uninit(); 1_024];
     inotify::Reader::new(&watch, &mut room).next().expect("it has read the order");
     let what = Order::Pause { resource: "service.web".parse().expect("a resource") };
-    let old = change.standing(&what).expect("the pause");
+    let old = change.standing(&what).expect("it can be read").expect("the pause");
     let reason = "the one that was given since".to_owned();
     change.give(&Given { until: old.until.plus(Duration::from_secs(600)), reason, ..old }).expect("given");
     drop(change);

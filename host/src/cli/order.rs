@@ -88,7 +88,9 @@ fn give(site: &Site, what: Order, time: Duration, reason: &str) -> Result<Given,
     let seen = site.orders.standing(site.clock.now());
     let change = site.orders.change()?;
     let now = site.clock.now();
-    let stands = change.standing(&what).filter(|given| given.holds(now));
+    let found = change.standing(&what);
+    let damaged = found.is_err();
+    let stands = found.ok().flatten().filter(|given| given.holds(now));
     let mut given = Given { what, at: now, until: now.plus(time), reason: escape_to(reason, 1_000), by: actor() };
     if !given.lifts() {
         if let Some(longer) = stands.filter(|stands| stands.until > given.until) {
@@ -102,8 +104,8 @@ fn give(site: &Site, what: Order, time: Duration, reason: &str) -> Result<Given,
                 "nothing was lifted, because somebody has ordered it anew in this moment: {stands}; lift that if you mean it"
             )));
         }
-    } else if given.what != Order::Freeze || seen.doubt().is_none() {
-        // A freeze is what an order counts as which cannot be read.
+    } else if !damaged && (given.what != Order::Freeze || seen.doubt().is_none()) {
+        // A freeze is what an order counts as which cannot be read; the file itself is mended by ordering the same thing anew.
         return Err(Failure::usage("there is nothing to lift; `guardian status` shows what people ordered".to_owned()));
     }
     change.give(&given)?;
@@ -120,10 +122,11 @@ pub(super) fn while_ordered<T>(
 ) -> Result<T, Failure> {
     let change = site.orders.change()?;
     let now = site.clock.now();
-    let earlier = change.standing(&what).filter(|given| given.holds(now));
+    let earlier = change.standing(&what).map(|earlier| earlier.filter(|given| given.holds(now)));
     let given = Given { what, at: now, until: now.plus(most), reason: reason.to_owned(), by: actor() };
-    // A longer order of somebody else stays as it is.
-    let stays = earlier.as_ref().is_some_and(|earlier| earlier.until >= given.until);
+    // A longer order of somebody else stays as it is; so does one that cannot be read, which stops everything.
+    let longer = |earlier: &Option<Given>| earlier.as_ref().is_some_and(|earlier| earlier.until >= given.until);
+    let stays = earlier.as_ref().map_or(true, longer);
     if !stays {
         change.give(&given)?;
     }
@@ -136,9 +139,9 @@ pub(super) fn while_ordered<T>(
     }
     let change = site.orders.change()?;
     // Only this order is taken back. If another one stands by now, that is somebody's word, and it says how long.
-    if change.standing(&given.what).as_ref() == Some(&given) {
+    if change.standing(&given.what).is_ok_and(|stands| stands.as_ref() == Some(&given)) {
         let now = site.clock.now();
-        let after = earlier.filter(|earlier| earlier.holds(now));
+        let after = earlier.ok().flatten().filter(|earlier| earlier.holds(now));
         change.give(&after.unwrap_or(Given { at: now, until: now, reason: "done".to_owned(), ..given }))?;
     }
     done

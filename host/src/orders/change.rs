@@ -78,11 +78,12 @@ impl Change {
         Ok(same.then_some(Self { folder, _lock: lock }))
     }
 
-    /// What somebody ordered about this, also if it has ended. A file that cannot be read says nothing, and stops
-    /// everything: whoever orders the same thing anew mends it.
-    #[must_use]
-    pub fn standing(&self, what: &Order) -> Option<Given> {
-        read_one(&self.folder, &file_of(what)).ok().flatten()
+    /// What somebody ordered about this, also if it has ended.
+    ///
+    /// # Errors
+    /// When it cannot be read, which stops everything. Whoever orders the same thing anew mends it.
+    pub fn standing(&self, what: &Order) -> Result<Option<Given>, String> {
+        read_one(&self.folder, &file_of(what))
     }
 
     /// Gives an order, durably. It replaces the one about the same thing.
@@ -95,7 +96,7 @@ impl Change {
 
     /// Removes an order, if it is this one.
     pub(super) fn remove(&self, given: &Given) -> Result<(), DurableError> {
-        if self.standing(&given.what).as_ref() == Some(given) {
+        if self.standing(&given.what).is_ok_and(|stands| stands.as_ref() == Some(given)) {
             self.folder.remove(&file_of(&given.what))?;
         }
         Ok(())

@@ -131,20 +131,20 @@ fn what_has_ended_is_cleared_and_what_was_ordered_anew_is_not() {
     let (old, new) = (pause(0), pause(now() + 60_000));
     give(&orders, &old);
     orders.clear(&old).unwrap();
-    assert_eq!(orders.change().unwrap().standing(&old.what), None);
+    assert_eq!(orders.change().unwrap().standing(&old.what), Ok(None));
     // The writer of the trail has read the old one; before it clears that away, another process orders anew.
     give(&orders, &old);
     give(&below(&home), &new);
     orders.clear(&old).unwrap();
-    assert_eq!(orders.change().unwrap().standing(&old.what).as_ref(), Some(&new));
+    assert_eq!(orders.change().unwrap().standing(&old.what), Ok(Some(new)));
     // While somebody changes orders a run does not wait, and clears nothing.
     give(&orders, &old);
     let change = below(&home).change().unwrap();
     orders.clear(&old).unwrap();
-    assert_eq!(change.standing(&old.what).as_ref(), Some(&old));
+    assert_eq!(change.standing(&old.what).as_ref(), Ok(&Some(old.clone())));
     drop(change);
     orders.clear(&old).unwrap();
-    assert_eq!(orders.change().unwrap().standing(&old.what), None);
+    assert_eq!(orders.change().unwrap().standing(&old.what), Ok(None));
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn of_those_who_change_orders_each_sees_what_the_one_before_left() {
             scope.spawn(|| {
                 for _ in 0..25 {
                     let change = below(&home).change().unwrap();
-                    let until = change.standing(&pause(0).what).map_or(0, |given| given.until.millis());
+                    let until = change.standing(&pause(0).what).unwrap().map_or(0, |given| given.until.millis());
                     most.fetch_max(until + 1, Ordering::SeqCst);
                     change.give(&pause(until + 1)).unwrap();
                 }
@@ -176,18 +176,5 @@ fn a_change_of_a_folder_that_was_replaced_is_made_in_the_one_that_is_there() {
     let new = below(&home).change().unwrap();
     new.give(&pause(2)).unwrap();
     drop(old);
-    assert_eq!(new.standing(&pause(0).what), Some(pause(2)));
-}
-
-#[test]
-fn zz_time() {
-    let (_home, orders) = orders();
-    give(&orders, &pause(now() + 60_000));
-    std::thread::sleep(Duration::from_millis(50));
-    let at = Timestamp::from_millis(now());
-    let begun = std::time::Instant::now();
-    for _ in 0..100_000 {
-        std::hint::black_box(orders.standing(at));
-    }
-    panic!("{:?} each", begun.elapsed() / 100_000);
+    assert_eq!(new.standing(&pause(0).what), Ok(Some(pause(2))));
 }
