@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier};
 use std::time::Duration;
 
+use guardian::audit::Body;
 use guardian::capability::{Hands, RealHands, ServiceTools, SimulatedHands};
 use guardian::durable::Folder;
 use guardian::gate::{Approvals, Approved, Approver, Gate, Halt, PlannedEffect, Scope};
@@ -113,9 +114,10 @@ fn heeding(policies: &[(&str, &str)]) -> (Bench, tempfile::TempDir) {
     (bench, home)
 }
 
-/// A second process: the same folder, and nothing in common.
-fn other(home: &tempfile::TempDir) -> Orders {
-    Orders::below(Folder::open(home.path()).expect("a folder"))
+/// As a second process gives it: the same folder, and nothing in common.
+fn give(home: &tempfile::TempDir, given: &Given) {
+    let orders = Orders::below(Folder::open(home.path()).expect("a folder"));
+    orders.change().and_then(|change| change.give(given)).expect("an order");
 }
 
 #[test]
@@ -129,7 +131,7 @@ fn an_order_takes_hold_at_the_very_next_call() {
         let (given, home) = (AtomicBool::new(false), &home);
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                other(home).give(&order(what.clone(), Duration::from_secs(60))).expect("an order");
+                give(home, &order(what.clone(), Duration::from_secs(60)));
                 given.store(true, Ordering::SeqCst);
             });
             loop {
@@ -140,7 +142,7 @@ fn an_order_takes_hold_at_the_very_next_call() {
                 }
             }
         });
-        other(home).give(&order(what.clone(), Duration::ZERO)).expect("lifted");
+        give(home, &order(what.clone(), Duration::ZERO));
         running.call(act(ServiceVerb::Restart)).expect("it was lifted");
     }
 }
@@ -149,7 +151,7 @@ fn an_order_takes_hold_at_the_very_next_call() {
 fn a_pause_holds_for_what_belongs_to_it_and_not_for_looks_and_is_on_record() {
     let (bench, home) = heeding(&[("permits/p.cedar", &format!("{WEB}\n{SITE}"))]);
     let mut running = bench.gate_of(HEALER, 2);
-    other(&home).give(&order(pause(), Duration::from_secs(60))).expect("an order");
+    give(&home, &order(pause(), Duration::from_secs(60)));
     assert_eq!(denied(running.call(config(ConfigVerb::Restore))), DenialCode::Paused, "it belongs to service.web");
     assert_eq!(denied(running.call(act(ServiceVerb::Restart))), DenialCode::Paused);
     running.call(act(ServiceVerb::Status)).expect("a look");
@@ -166,10 +168,27 @@ fn a_pause_holds_for_what_belongs_to_it_and_not_for_looks_and_is_on_record() {
     let told = refused(running.call(act(ServiceVerb::Restart)));
     assert!(!format!("{told:?}").contains("deployment"), "{told:?}");
     // It ends by itself.
-    other(&home).give(&order(pause(), Duration::from_millis(300))).expect("an order");
+    give(&home, &order(pause(), Duration::from_millis(300)));
     assert_eq!(denied(running.call(act(ServiceVerb::Restart))), DenialCode::Paused);
     std::thread::sleep(Duration::from_millis(320));
     running.call(act(ServiceVerb::Restart)).expect("it has ended");
+}
+
+#[test]
+fn orders_that_have_ended_are_recorded_once_and_cleared_away_by_the_run_that_sees_them() {
+    let (bench, home) = heeding(&[("permits/p.cedar", WEB)]);
+    let mut running = bench.gate_of(HEALER, 2);
+    let all = [pause(), Order::Freeze, Order::Withdraw { publisher: "acme".parse().expect("a name") }];
+    for what in &all {
+        give(&home, &order(what.clone(), Duration::ZERO));
+    }
+    for _ in 0..3 {
+        running.call(act(ServiceVerb::Restart)).expect("nothing stands");
+    }
+    bench.trail.flush().expect("a flush");
+    let recorded = bench.log.records().iter().filter(|record| matches!(record.body, Body::Order(_))).count();
+    assert_eq!(recorded, all.len(), "each once");
+    assert_eq!(std::fs::read_dir(home.path().join("orders")).expect("the folder").count(), 0);
 }
 
 #[test]
@@ -183,7 +202,7 @@ fn who_has_no_permit_learns_nothing_of_a_pause() {
     };
     let before = hears();
     for what in [pause(), Order::Freeze] {
-        other(&home).give(&order(what, Duration::from_secs(60))).expect("an order");
+        give(&home, &order(what, Duration::from_secs(60)));
         assert_eq!(hears(), before);
     }
 }
@@ -196,7 +215,7 @@ fn an_order_that_cannot_be_read_stops_every_effect_and_says_which_file() {
         ("mine.json", &serde_json::to_string(&order(Order::Freeze, Duration::from_secs(60))).expect("JSON")),
     ] {
         let (bench, home) = heeding(&[("permits/p.cedar", WEB)]);
-        other(&home).give(&order(pause(), Duration::ZERO)).expect("an order");
+        give(&home, &order(pause(), Duration::ZERO));
         std::fs::write(home.path().join("orders").join(file), text).expect("written");
         let mut running = bench.gate_of(HEALER, 2);
         assert_eq!(denied(running.call(act(ServiceVerb::Restart))), DenialCode::Frozen);
@@ -357,7 +376,7 @@ fn host(rules: &Rules, live: bool) -> (Bench, tempfile::TempDir) {
     policies.extend((!rules.gates.is_empty()).then_some(("gates/g.cedar", rules.gates.as_str())));
     let (mut bench, home) = heeding(&policies);
     for what in &rules.paused {
-        other(&home).give(&order(what.clone(), Duration::from_secs(600))).expect("an order");
+        give(&home, &order(what.clone(), Duration::from_secs(600)));
     }
     let folder = bench.folder.path().join("keeper");
     let tools = ServiceTools { folder, bus: String::new(), keeper: guardian_tests::program() };

@@ -17,5 +17,15 @@ pub fn main() -> ExitCode {
         .finish();
     // Fails only if a subscriber is set already, as by a program that uses this library.
     let _ = tracing::subscriber::set_global_default(diagnostics);
+    leave_no_core();
     crate::cli::main()
+}
+
+/// Keys, what puts effects back and the environment of services pass through these processes and must not end up in a core
+/// dump, nor in the hands of another process of the same user. The resource limit would be handed down to services; this ends
+/// with the next program.
+fn leave_no_core() {
+    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
+        tracing::warn!("a core dump of this process could hold keys and what it puts back: {error}");
+    }
 }

@@ -39,11 +39,26 @@ pub enum InventoryError {
     #[error(transparent)]
     File(#[from] DurableError),
     /// There is no Guardian home there.
-    #[error("there is no Guardian home at `{}`; run `guardian init{flag}`", path.display())]
+    #[error("there is no Guardian home at `{}`; run `guardian init{flag}`{or}", path.display())]
     NoHome {
         /// Where it was looked for.
         path: PathBuf,
         /// The option that names it; empty for the home of the machine.
+        flag: String,
+        /// What else may be meant, if nobody named a home.
+        or: &'static str,
+    },
+    /// Guardian's own folder is gone, and the operator's is there.
+    #[error(
+        "`{}` is gone, and with it keys, playbooks and the audit trail: put it back from a backup; without one, move `{}` aside, run `guardian init{flag}` and move it back",
+        var.display(), etc.join("guardian.toml").display()
+    )]
+    NoVar {
+        /// Guardian's own folder.
+        var: PathBuf,
+        /// The operator's.
+        etc: PathBuf,
+        /// The option that names the home; empty for the home of the machine.
         flag: String,
     },
     /// What a file says is wrong.

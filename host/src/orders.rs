@@ -2,21 +2,31 @@
 //!
 //! A run holds the trail for as long as it lasts, and a person who wants it to stop must not have to wait for that. So an
 //! order is a file in `state/orders/`, written by whoever gives it, and the gate looks at the folder before every call: a
-//! look costs one system call while nothing changes. The writer of the trail records an order when it first sees it.
+//! look costs one system call while nothing changes. The writer of the trail records an order when it first sees it. Who
+//! changes orders does so under a lock ([`Change`]), having seen what stands: nobody's word is lost to somebody else's.
 //!
 //! Orders only ever take away (INVARIANT 10): one that is forged could stop Guardian, and no more; who can write the folder
 //! could delete the trail. They end by themselves: a pause that is forgotten must not leave a service without care for
 //! ever. What this room does not do: grant anything, or decide what a stopped run does next.
 //!
-//! The default on doubt is to stop: an order that cannot be read counts as a freeze.
+//! The default on doubt is to stop: an order that cannot be read counts as a freeze, and so does a folder that is gone, or is
+//! another one, since this process first saw it.
+
+mod change;
+
+pub use self::change::Change;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cap_std::fs::MetadataExt as _;
+use rustix::fs::Stat;
+use rustix::io::Errno;
+
 use crate::durable::{DurableError, Folder};
 use crate::model::{Actor, Given, Name, Order, ResourceName, Timestamp};
-use cap_std::fs::MetadataExt as _;
 
 /// The folder below `state`.
 const FOLDER: &str = "orders";
@@ -42,6 +52,15 @@ pub enum Stopped {
     By(Given),
     /// Because the orders cannot be read.
     Doubt(String),
+}
+
+impl std::fmt::Display for Stopped {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::By(given) => given.fmt(out),
+            Self::Doubt(problem) => write!(out, "everything is frozen: {problem}"),
+        }
+    }
 }
 
 impl Standing {
@@ -95,8 +114,16 @@ impl Standing {
 /// The folder of orders, and what was last read there.
 #[derive(Debug)]
 pub struct Orders {
-    state: Option<Folder>,
+    place: Option<Place>,
     seen: Mutex<Seen>,
+}
+
+/// Where the folder lies.
+#[derive(Debug)]
+struct Place {
+    state: Folder,
+    /// The folder's path, to see whether what lies there is what was opened.
+    path: PathBuf,
 }
 
 #[derive(Debug, Default)]
@@ -105,6 +132,8 @@ struct Seen {
     folder: Option<Folder>,
     /// The folder's time of change when it was read, if that was long enough ago to tell the next change by.
     changed: Option<(i64, i64)>,
+    /// Which folder that was: device and inode.
+    which: (u64, u64),
     standing: Arc<Standing>,
 }
 
@@ -112,64 +141,95 @@ impl Orders {
     /// The orders in `orders/` below the folder `state`.
     #[must_use]
     pub fn below(state: Folder) -> Self {
-        Self { state: Some(state), seen: Mutex::default() }
+        let path = state.path().join(FOLDER);
+        Self { place: Some(Place { state, path }), seen: Mutex::default() }
     }
 
     /// No orders: for a gate that nobody can speak to, as in a test of the gate.
     #[must_use]
     pub fn none() -> Self {
-        Self { state: None, seen: Mutex::default() }
+        Self { place: None, seen: Mutex::default() }
     }
 
     /// What stands now. Costs one system call while nothing changes.
     #[must_use]
     pub fn standing(&self, now: Timestamp) -> Arc<Standing> {
+        let Some(place) = &self.place else { return Arc::default() };
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.folder.is_none() {
-            seen.folder = match self.state.as_ref().map(|state| state.sub(FOLDER)) {
-                None => None,
-                Some(Err(error)) if error.is_not_found() => None,
-                Some(Ok(folder)) if folder.trusted().is_ok() => Some(folder),
-                Some(found) => {
-                    let problem =
-                        found.map_or_else(|error| error.to_string(), |_| "others can write the orders".to_owned());
-                    return Arc::new(Standing::default().doubtful(&problem));
-                }
-            };
+        match seen.look(place, now) {
+            Ok(()) => Arc::clone(&seen.standing),
+            Err(problem) => {
+                // What was read before still holds, so that `status` can show it beside the doubt.
+                let doubtful = Standing::clone(&seen.standing).doubtful(&problem);
+                seen.changed = None;
+                Arc::new(doubtful)
+            }
         }
-        let Some(folder) = &seen.folder else { return Arc::default() };
-        let changed = folder.dir().dir_metadata().map(|metadata| (metadata.ctime(), metadata.ctime_nsec())).ok();
-        if changed.is_some() && changed == seen.changed {
-            return Arc::clone(&seen.standing);
-        }
-        let standing = Arc::new(read(folder));
-        seen.standing = Arc::clone(&standing);
-        seen.changed = changed.filter(|changed| settled(*changed, now));
-        standing
     }
 
-    /// Gives an order, durably. It replaces an earlier one about the same thing.
+    /// Keeps everybody else from changing orders, to see what stands and change it.
     ///
     /// # Errors
-    /// When it cannot be written.
-    pub fn give(&self, given: &Given) -> Result<(), DurableError> {
-        let Some(state) = &self.state else { return Ok(()) };
-        let folder = state.make_sub(FOLDER)?;
-        folder.trusted()?;
-        folder.replace(&file_of(&given.what), &serde_json::to_vec(given).unwrap_or_default())
+    /// When the folder cannot be made or can be written by others, or somebody else is changing orders for longer than that
+    /// takes.
+    pub fn change(&self) -> Result<Change, DurableError> {
+        Change::below(self.place.as_ref().map(|place| &place.state))
     }
 
-    /// Removes an order that has ended and stands on the trail.
+    /// Removes an order that has ended and stands on the trail, unless there is another one about the same thing by now, or
+    /// somebody is changing orders: then the next one who looks removes it.
     ///
     /// # Errors
     /// When it cannot be removed.
-    pub fn clear(&self, what: &Order) -> Result<(), DurableError> {
-        match self.state.as_ref().map(|state| state.sub(FOLDER)) {
-            Some(Ok(folder)) => folder.remove(&file_of(what)),
-            Some(Err(error)) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
+    pub fn clear(&self, ended: &Given) -> Result<(), DurableError> {
+        match self.place.as_ref().map(|place| Change::at_once(&place.state)) {
+            None | Some(Ok(None)) => Ok(()),
+            Some(Ok(Some(change))) => change.remove(ended),
+            Some(Err(error)) => Err(error),
         }
     }
+}
+
+impl Seen {
+    /// Looks at the folder by its path, and reads it if it has changed. A handle goes on working after its folder was removed
+    /// or replaced, and nobody would hear the orders in the new one.
+    fn look(&mut self, place: &Place, now: Timestamp) -> Result<(), String> {
+        let there = match rustix::fs::stat(&place.path) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) if self.folder.is_none() => return Ok(()),
+            Err(error) => {
+                let (path, error) = (place.path.display(), std::io::Error::from(error));
+                return Err(format!("the folder of orders `{path}` cannot be looked at: {error}; {MEND}"));
+            }
+        };
+        if self.folder.is_none() {
+            let folder = place.state.sub(FOLDER).map_err(|error| error.to_string())?;
+            let opened = folder.dir().dir_metadata().map_err(|error| error.to_string())?;
+            self.which = (opened.dev(), opened.ino());
+            self.folder = Some(folder);
+        }
+        let Some(folder) = &self.folder else { return Ok(()) };
+        if (there.st_dev, there.st_ino) != self.which {
+            let path = place.path.display();
+            return Err(format!("`{path}` is another folder than the one of orders that this process opened; {MEND}"));
+        }
+        let changed = Some(changed(&there));
+        if changed == self.changed {
+            return Ok(());
+        }
+        folder.trusted().map_err(|error| error.to_string())?;
+        self.standing = Arc::new(read(folder));
+        self.changed = changed.filter(|changed| settled(*changed, now));
+        Ok(())
+    }
+}
+
+/// What to do about a folder that is not the one it was.
+const MEND: &str = "put back what was there, or give the orders that shall hold again and start this process anew";
+
+/// When the folder last got, lost or exchanged a name.
+fn changed(folder: &Stat) -> (i64, i64) {
+    (folder.st_ctime, i64::try_from(folder.st_ctime_nsec).unwrap_or(0))
 }
 
 /// The file of an order: one per thing that is ordered, so that a later word replaces an earlier one.
@@ -193,13 +253,10 @@ fn read(folder: &Folder) -> Standing {
         Err(error) => return standing.doubtful(&error.to_string()),
     };
     for name in names {
-        let given = folder.read_bounded(&name, LARGEST).map_err(|error| error.to_string()).and_then(|bytes| {
-            let given = serde_json::from_slice::<Given>(&bytes).map_err(|error| error.to_string())?;
-            // One file for one thing: a copy under another name would go on after the order itself was lifted.
-            if file_of(&given.what) == name { Ok(given) } else { Err("it is about something else".to_owned()) }
-        });
-        match given {
-            Ok(given) => drop(standing.given.insert(name, given)),
+        match read_one(folder, &name) {
+            // Whoever clears away what has ended may do so between two looks at the folder.
+            Ok(None) => {}
+            Ok(Some(given)) => drop(standing.given.insert(name, given)),
             Err(problem) => {
                 let path = folder.path().join(&name);
                 standing =
@@ -210,53 +267,17 @@ fn read(folder: &Folder) -> Standing {
     standing
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pause(until: u64) -> Given {
-        Given {
-            what: Order::Pause { resource: "service.web".parse().unwrap() },
-            at: Timestamp::from_millis(1_000),
-            until: Timestamp::from_millis(until),
-            reason: "a deployment".to_owned(),
-            by: Actor { uid: 0, login_uid: None },
-        }
-    }
-
-    fn orders() -> (tempfile::TempDir, Orders) {
-        let home = tempfile::tempdir().unwrap();
-        let orders = Orders::below(Folder::open(home.path()).unwrap());
-        (home, orders)
-    }
-
-    fn stops(orders: &Orders, resource: &str, now: u64) -> bool {
-        let now = Timestamp::from_millis(now);
-        let target = "service.web".parse().unwrap();
-        orders.standing(now).stops(&resource.parse().unwrap(), &target, now).is_some()
-    }
-
-    #[test]
-    fn an_order_is_seen_by_the_next_look_and_ends_by_itself() {
-        let (_home, orders) = orders();
-        // The machine's clock, because the folder's time is the machine's.
-        let now = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
-        for round in 0..50 {
-            assert!(!stops(&orders, "config.site", now), "{round}");
-            orders.give(&pause(now + 60_000)).unwrap();
-            assert!(stops(&orders, "config.site", now), "it belongs to the target that is paused, round {round}");
-            assert!(!stops(&orders, "config.site", now + 60_000), "it has ended");
-            orders.give(&pause(0)).unwrap();
-        }
-    }
-
-    #[test]
-    fn an_order_that_cannot_be_read_stops_everything() {
-        let (_home, orders) = orders();
-        orders.state.as_ref().unwrap().make_sub(FOLDER).unwrap().create("freeze.json", b"{").unwrap();
-        let now = Timestamp::from_millis(1);
-        let standing = orders.standing(now);
-        let resource = "service.db".parse().unwrap();
-        assert!(matches!(standing.stops(&resource, &resource, now), Some(Stopped::Doubt(_))));
-    }
+/// One order; none if the file is not there.
+fn read_one(folder: &Folder, name: &str) -> Result<Option<Given>, String> {
+    let bytes = match folder.read_bounded(name, LARGEST) {
+        Ok(bytes) => bytes,
+        Err(error) if error.is_not_found() => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let given = serde_json::from_slice::<Given>(&bytes).map_err(|error| error.to_string())?;
+    // One file for one thing: a copy under another name would go on after the order itself was lifted.
+    if file_of(&given.what) == name { Ok(Some(given)) } else { Err("it is about something else".to_owned()) }
 }
+
+#[cfg(test)]
+mod tests;

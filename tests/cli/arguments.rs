@@ -57,6 +57,44 @@ fn a_trail_that_is_gone_is_not_a_home_that_was_never_made() {
 }
 
 #[test]
+fn a_home_whose_var_is_gone_has_one_way_on() {
+    let house = House::new();
+    let home = guardian_tests::text(&house.root().canonicalize().expect("a path"));
+    std::fs::remove_dir_all(house.root().join("var")).expect("removed");
+    let aside = house.root().join("guardian.toml");
+    let toml = house.root().join("etc/guardian.toml");
+    for arguments in [&["init"][..], &["status"], &["playbook", "list"], &["audit", "list"], &["audit", "verify"], &RUN]
+    {
+        let words = ["var` is gone", "from a backup", "guardian.toml` aside", &format!("guardian init --home {home}`")];
+        house.refused(arguments, 2, &words);
+    }
+    // The way that it says.
+    std::fs::rename(&toml, &aside).expect("moved aside");
+    house.ok(&["init"]);
+    std::fs::rename(&aside, &toml).expect("moved back");
+    house.ok(&["status"]);
+    house.ok(&["playbook", "add", &guardian_tests::text(&house.root().join("service_crashed-1.wasm"))]);
+    assert_eq!(house.heal(&[]).code, 0);
+}
+
+/// Who named no home may mean another than the machine's.
+#[test]
+fn without_a_home_of_the_machine_the_option_is_named() {
+    let said = std::process::Command::new(guardian_tests::program()).arg("status").output().expect("guardian starts");
+    let said: guardian_tests::Said = said.into();
+    assert!(said.code == 2 && said.line().contains("--home DIR"), "{said:?}");
+}
+
+#[test]
+fn a_refused_removal_leaves_everything_as_it_was() {
+    let house = House::empty();
+    house.ok(&["init"]);
+    let store = guardian_tests::Snapshot::of(&house.root().join("var/store"), &[]);
+    house.refused(&["playbook", "remove", "guardian/nothing"], 2, &["guardian/nothing"]);
+    store.unchanged(&guardian_tests::Snapshot::of(&house.root().join("var/store"), &[]), "a refused removal");
+}
+
+#[test]
 fn an_init_that_fails_leaves_nothing_and_takes_nothing() {
     let house = House::empty();
     let (etc, var) = (house.root().join("etc"), house.root().join("var"));
@@ -79,6 +117,8 @@ fn unknown_words_get_the_nearest() {
     for (arguments, words) in [
         (&["stauts"][..], &["stauts", "status"][..]),
         (&["status", "--jsno"], &["--jsno", "--json"]),
+        (&["rnu"], &["rnu", "'run'"]),
+        (&["audit", "lsit"], &["lsit", "'list'"]),
         (&["audit", "verfy"], &["verfy", "verify"]),
         (&["status", "--home"], &["--home"]),
         (&["completions", "zhs"], &["zhs", "zsh"]),
@@ -163,6 +203,7 @@ fn a_request_that_makes_no_sense_is_named() {
     }
     house.refused(&["audit", "show", "100000"], 2, &["no record 100000", "numbered from 0"]);
     house.refused(&["audit", "list", "--run", "r"], 2, &["`r`"]);
+    house.refused(&["audit", "list", "--run", "r-0000000000000000"], 2, &["r-0000000000000000", "guardian status"]);
     house.refused(&["audit", "list", "--type", "intnet"], 2, &["intnet", "did you mean `intent`"]);
     house.refused(&["trust", "remove", "guradian"], 2, &["did you mean `guardian`"]);
 }

@@ -88,6 +88,42 @@ fn what_runs_has_its_shape() {
 }
 
 #[test]
+fn status_shows_everything_that_is_named() {
+    let house = House::new();
+    let root = house.root().canonicalize().expect("a path");
+    let at = |name: &str| text(&root.join(name));
+    for (name, content) in [("site.conf", "drifted\n"), ("baseline.conf", "good\n")] {
+        std::fs::write(at(name), content).expect("written");
+    }
+    let ran = at("ran");
+    approval::more(
+        &house,
+        &format!(
+            "[storage.data]\npath = '{0}'\nfree = '1MiB'\ninodes = '1'\n\
+             [config.site]\npath = '{1}'\nbaseline = '{2}'\n\
+             [command.touch]\nrun = ['/usr/bin/touch', '{ran}']\ntimeout = '1s'\n\
+             [command.gone]\nrun = ['/nowhere/program']\ntimeout = '1s'\n",
+            text(&root),
+            at("site.conf"),
+            at("baseline.conf"),
+        ),
+    );
+    let said = house.ok(&["status"]);
+    said.nothing_raw();
+    for (resource, words) in [
+        ("storage.data", "HEALTHY"),
+        ("config.site", "FAILED differs"),
+        ("command.touch", "named `/usr/bin/touch`"),
+        ("command.gone", "FAULT"),
+    ] {
+        let line = said.out.lines().find(|line| line.starts_with(resource)).unwrap_or_default();
+        assert!(line.contains(words), "{resource}: `{line}` lacks `{words}`: {said:?}");
+    }
+    same(&house, "status_resources", &["status"]);
+    assert!(!root.join("ran").exists(), "a status ran a command");
+}
+
+#[test]
 fn what_people_say_has_its_shape() {
     let house = House::new();
     approval::gate(&house, "ask-first", "oncall", 1);

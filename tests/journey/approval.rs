@@ -127,6 +127,40 @@ fn an_approval_is_used_up_by_a_run_that_is_killed() {
 }
 
 #[test]
+fn what_a_person_holds_back_does_not_use_the_approval_up() {
+    let (house, ann) = house();
+    more(&house, "[service.db]\ncommand = ['/bin/sleep', '9']\nstop_time = '300ms'\n");
+    let run = waiting(&house);
+    house.ok(&["approve", &run, "--key", &ann]);
+    for (order, lift, word) in [
+        (
+            &["pause", "service.web", "--for", "5m", "--reason", "a deployment"][..],
+            &["unpause", "service.web", "--reason", "done"][..],
+            "service.web is paused until",
+        ),
+        (
+            &["freeze", "--for", "5m", "--reason", "nobody moves"],
+            &["unfreeze", "--reason", "done"],
+            "everything is frozen until",
+        ),
+    ] {
+        house.ok(order);
+        for _ in 0..2 {
+            let said = resume(&house, &run);
+            says(&said, 6, word);
+            assert!(said.line().contains(&format!("run --resume {run}")), "{said:?}");
+        }
+        nothing_done(&house);
+        assert!(house.records("approved").is_empty());
+        house.ok(lift);
+    }
+    // A pause of something else is none of its business.
+    house.ok(&["pause", "service.db", "--for", "5m", "--reason", "another"]);
+    says(&resume(&house, &run), 0, "healed");
+    assert_eq!(house.records("approved").len(), 1);
+}
+
+#[test]
 fn of_a_hundred_who_resume_one_acts() {
     let (house, ann) = house();
     let run = waiting(&house);

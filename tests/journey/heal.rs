@@ -72,6 +72,37 @@ fn a_plan_shows_the_effects_and_changes_nothing() {
 }
 
 #[test]
+fn a_spent_quota_is_named_and_explained() {
+    let house = House::new();
+    for _ in 0..3 {
+        assert_eq!(house.heal(&[]).code, 0);
+        kill(&house);
+        keeper_saw_it(&house);
+    }
+    let said = house.heal(&[]);
+    assert_eq!(said.code, 4, "{said:?}");
+    let denied = said.out.lines().find(|line| line.contains("DENIED")).expect("a denial").to_owned();
+    assert!(denied.contains("quota spent of service-crashed-"), "{denied}");
+    assert!(denied.contains("3 in 1 hour"), "{denied}");
+    // What it proposes can be pasted, and says which condition it was.
+    let line = said.out.lines().find(|line| line.contains("policy explain")).expect("a proposal");
+    let asked = line.split('`').nth(1).expect("a command").split_whitespace().skip(1);
+    let asked: Vec<&str> = asked.take_while(|word| *word != "--home").collect();
+    let explained = house.guardian(&asked);
+    assert!(explained.code == 3 && explained.out.contains("context.used.h1 is 3"), "{explained:?}");
+    // The guest is told what it is always told.
+    let record = house.records("denied").pop().expect("a denial");
+    assert_eq!(record["code"], "no-permit", "{record}");
+    assert!(!said.out.lines().any(|line| line.contains("gave up") && line.contains("quota")), "{said:?}");
+    // A playbook that never had a permit for it has no quota either.
+    std::fs::remove_file(house.permits().join("service_crashed.cedar")).expect("its permits");
+    let look = "@id(\"look\") permit (principal == Guardian::Playbook::\"guardian/service_crashed\", action in [Guardian::Action::\"service.status\", Guardian::Action::\"probe.run\"], resource in Guardian::Group::\"front\");";
+    std::fs::write(house.permits().join("look.cedar"), look).expect("a permit");
+    let said = house.heal(&[]);
+    assert!(said.out.contains("DENIED") && !said.out.contains("quota"), "{said:?}");
+}
+
+#[test]
 fn a_gate_needs_a_person() {
     let house = House::new();
     let gate = house.root().join("etc/policy/gates/change.cedar");
@@ -90,7 +121,10 @@ fn a_gate_needs_a_person() {
     let status = house.ok(&["status", "--json"]).json();
     assert_eq!(status["runs"][0]["state"], "awaiting-approval", "{status}");
     let plan = house.guardian(&PLAN);
-    assert!(plan.out.contains("oncall") || plan.out.contains("approval"), "{plan:?}");
+    assert!(plan.out.contains("oncall") && plan.out.contains("it meets the gate ask-first"), "{plan:?}");
+    for said in [&plan, &said] {
+        assert!(said.out.contains("`approve --exact` this sequence and no other"), "{said:?}");
+    }
     std::fs::remove_file(&gate).expect("removed");
     assert_eq!(house.heal(&[]).code, 0);
 }

@@ -1,6 +1,7 @@
 //! What a run did is put back, or left and named: after a failed heal, by a person, and after Guardian was killed at any
 //! moment. The file that is restored is always one of the two it can be, and what stood in it is nowhere else.
 
+use std::io::Read as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -324,9 +325,10 @@ fn undoing_does_not_count_against_a_playbook() {
     assert_eq!(drifted.restores(), (3, 3));
 }
 
-/// What is kept to put things back passes through the process; its twin shows that this machine writes core dumps at all.
+/// What is kept to put things back, and keys, pass through the processes; the twin shows that this machine writes core dumps at
+/// all.
 #[test]
-fn a_run_leaves_no_core_dump() {
+fn no_command_leaves_a_core_dump() {
     if std::fs::read_to_string("/proc/sys/kernel/core_pattern").is_ok_and(|pattern| pattern.trim().is_empty()) {
         println!("SKIPPED: this machine writes no core dumps");
         return;
@@ -336,21 +338,26 @@ fn a_run_leaves_no_core_dump() {
     // Handed down to both.
     let maximum = rustix::process::getrlimit(Resource::Core).maximum;
     rustix::process::setrlimit(Resource::Core, Rlimit { current: maximum, maximum }).expect("a limit");
-    let dumped = |mut command: Command| {
-        command.current_dir(drifted.house.root()).stdout(Stdio::null()).stderr(Stdio::null());
-        let (segment, written) = drifted.segment();
+    let dumped = |mut command: Command, begun: &dyn Fn(&mut Child)| {
+        command.current_dir(drifted.house.root()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn().expect("it starts");
-        if command.get_program() != "sleep" {
-            wait_for_batch(&segment, written, 1, &mut child);
-        }
+        begun(&mut child);
         let pid = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(pid, rustix::process::Signal::SEGV).expect("a signal");
+        // Not a segment violation: the first one that somebody sends only takes the handler of the runtime away.
+        rustix::process::kill_process(pid, rustix::process::Signal::ABORT).expect("a signal");
         child.wait().expect("an end").core_dumped()
     };
     let mut other = Command::new("sleep");
     other.arg("60");
-    assert!(dumped(other), "a process that may dump does");
-    assert!(!dumped(drifted.house.command(&DRIFTED)), "guardian does not");
+    assert!(dumped(other, &|_| ()), "a process that may dump does");
+    let (segment, written) = drifted.segment();
+    let acts = |child: &mut Child| wait_for_batch(&segment, written, 1, child);
+    assert!(!dumped(drifted.house.command(&DRIFTED), &acts), "a run does not");
+    let answers = |child: &mut Child| {
+        let mut line = [0; 1];
+        child.stdout.as_mut().expect("its output").read_exact(&mut line).expect("an answer");
+    };
+    assert!(!dumped(drifted.house.command(&["audit", "tail"]), &answers), "a command that only reads does not");
 }
 
 /// SIGTERM ends a run between two calls: nothing is left half done, and what was done is put back or named.

@@ -34,7 +34,7 @@ pub enum AuditError {
         what: String,
     },
     /// Another process writes the trail.
-    #[error("`{}` is held by process {pid}, which writes the audit trail; wait for it, or wait longer with `run --wait` or `wait` under [audit]", path.display())]
+    #[error("`{}` is held by process {pid}, which writes the audit trail; wait for it, or wait longer: with `wait` under [audit], or `--wait` of `run` and `undo`", path.display())]
     Held {
         /// The lock.
         path: PathBuf,

@@ -166,7 +166,7 @@ pub struct ApproveArguments {
     /// Your private key file.
     #[arg(long, value_name = "FILE", required_unless_present_any = ["print", "statement"])]
     pub key: Option<PathBuf>,
-    /// Approve exactly this sequence, not this many of each.
+    /// Approve this sequence of effects and no other; else this many of each, in any order. Either way fewer are fine.
     #[arg(long)]
     pub exact: bool,
     /// For how long the approval counts.

@@ -5,15 +5,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::audit::{Body, Filter, Found, Reader, Record, SuccessorKind, Trail};
-use crate::inventory::Configuration;
-use crate::model::{Outcome, escape_to};
+use crate::inventory::{Configuration, InventoryError};
+use crate::model::{Outcome, RunId, escape_to};
 use crate::run::{actor, audit_options};
 
 use super::Exit;
 use super::arguments::AuditCommand;
 use super::context::Context;
 use super::failure::Failure;
-use super::screen::{Screen, Tone};
+use super::screen::{Screen, Tone, counted};
 
 /// How much of a record's text a line holds.
 const SHOWN: usize = 160;
@@ -49,12 +49,29 @@ fn known_type(kind: &str) -> Result<(), Failure> {
     Err(Failure::usage(format!("no record has the type `{}`{hint}", escape_to(kind, 64))))
 }
 
+/// The same goes for a run that there never was.
+fn known_run(reader: &Reader, run: &RunId) -> Result<(), Failure> {
+    let all = Filter { run: Some(run.clone()), ..Filter::default() };
+    if reader.last(&all, 1)?.is_empty() {
+        return Err(Failure::usage(format!("no record is of a run `{run}`; `guardian status` shows the last runs")));
+    }
+    Ok(())
+}
+
 fn reader(context: &Context) -> Result<Reader, Failure> {
+    // A trail that is gone with all of its folder is no home that was never made.
+    if let Err(gone @ InventoryError::NoVar { .. }) = context.home.open_var() {
+        return Err(gone.into());
+    }
     Ok(Reader::open(context.home.var())?)
 }
 
 fn list(context: &Context, filter: &Filter, last: usize) -> Result<Exit, Failure> {
-    let records = reader(context)?.last(filter, last)?;
+    let reader = reader(context)?;
+    let records = reader.last(filter, last)?;
+    if let (true, Some(run)) = (records.is_empty(), &filter.run) {
+        known_run(&reader, run)?;
+    }
     let screen = &context.screen;
     if screen.json() {
         screen.document("audit-list", &json!({ "records": records }))?;
@@ -117,11 +134,11 @@ fn verify(context: &Context) -> Result<Exit, Failure> {
         return Ok(Exit::Ok);
     }
     screen.say(&format!(
-        "{} {} records in {} segments; {} batch roots derived anew; the signed checkpoint covers {}",
+        "{} {} in {}; {} derived anew; the signed checkpoint covers {}",
         screen.paint(Tone::Good, "verified"),
-        verified.records,
-        verified.segments,
-        verified.batches,
+        counted(verified.records, "record"),
+        counted(verified.segments, "segment"),
+        counted(verified.batches, "batch root"),
         verified.signed
     ));
     screen.say(&format!("  root {}", verified.root));
@@ -284,7 +301,7 @@ fn what_else(body: &Body) -> String {
         Body::Evidence { resource, reference, bytes, .. } => {
             format!("how {resource} looked before, {bytes} bytes at state/evidence/{}", show(reference))
         }
-        Body::Order(given) => super::order::words(given),
+        Body::Order(given) => given.to_string(),
         Body::Waiting { plan, effects, gates, until } => {
             let gates: Vec<String> = gates.iter().map(|gate| show(gate)).collect();
             format!("for {} until {until}: plan {}, {effects} effects", gates.join(", "), plan.short())

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::audit::TrailLock;
+use crate::audit::{AuditError, TrailLock};
 use crate::durable::Folder;
 use crate::inventory::Home;
 use crate::model::{Clock, Limits, SystemClock};
-use crate::run::Site;
+use crate::run::{RunError, Site};
 
 use super::Exit;
 use super::failure::Failure;
@@ -45,6 +45,15 @@ impl Context {
     /// Opens the home for a command that writes the trail; see [`Site::open_to_write`].
     pub(super) fn site_to_write(&self, wait: Option<Duration>) -> Result<(Site, TrailLock), Failure> {
         Ok(Site::open_to_write(self.home.clone(), program()?, Arc::clone(&self.clock), wait)?)
+    }
+
+    /// The same without waiting: none if another process writes the trail now.
+    pub(super) fn site_to_write_if_free(&self) -> Result<Option<(Site, TrailLock)>, Failure> {
+        match Site::open_to_write(self.home.clone(), program()?, Arc::clone(&self.clock), Some(Duration::ZERO)) {
+            Ok(opened) => Ok(Some(opened)),
+            Err(RunError::Audit(AuditError::Held { .. })) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Opens the home.

@@ -91,6 +91,7 @@ impl From<RunError> for Failure {
             RunError::File(error) => error.into(),
             RunError::Request(message) => Self::usage(message),
             error @ RunError::InDoubt { .. } => Self { exit: Exit::Indeterminate, message: error.to_string() },
+            error @ RunError::HeldBack { .. } => Self { exit: Exit::ApprovalNeeded, message: error.to_string() },
             other => Self::other(other.to_string()),
         }
     }

@@ -75,6 +75,8 @@ fn make_in(context: &Context, configuration: &str) -> Result<(), Failure> {
     let settings = Configuration::parse(&home.etc().join("guardian.toml"), configuration)?;
     let etc = Folder::make(home.etc())?;
     if etc.dir().exists("guardian.toml") {
+        // Says how to go on where Guardian's own folder is gone.
+        home.open_var()?;
         return Err(Failure::usage(format!(
             "there is a home at `{}` already; nothing was changed",
             etc.path().display()

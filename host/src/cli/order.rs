@@ -1,15 +1,19 @@
 //! `guardian pause`, `freeze` and their opposites: a person's word, which takes hold within one call.
 //!
 //! The order is a file that the gate of a running process sees before its next call; nobody has to wait for the trail. If no
-//! run holds the trail it is recorded right here, else by the run that sees it.
+//! run holds the trail it is recorded right here, else by the run that sees it. What stands is changed under a lock, in sight of
+//! it: what two people order at once, both have ordered.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 
+use crate::audit::{Trail, TrailLock};
+use crate::capability::Hands;
 use crate::gate::Approvals;
 use crate::inventory::parse_duration;
-use crate::model::{Given, Order, ResourceName, escape, escape_to};
+use crate::model::{Given, Order, ResourceName, escape_to};
 use crate::run::{Site, actor};
 
 use super::Exit;
@@ -61,13 +65,7 @@ fn order(context: &Context, what: Order, time: Duration, reason: &str) -> Result
         return Err(Failure::usage("say why: --reason must not be empty".to_owned()));
     }
     let site = context.site()?;
-    let now = site.clock.now();
-    let standing = site.orders.standing(now);
-    if time.is_zero() && !standing.given().any(|given| given.what == what && given.holds(now)) {
-        return Err(Failure::usage("there is nothing to lift; `guardian status` shows what people ordered".to_owned()));
-    }
-    let given = Given { what, at: now, until: now.plus(time), reason: escape_to(reason, 1_000), by: actor() };
-    site.orders.give(&given)?;
+    let given = give(&site, what, time, reason)?;
     let recorded = record(context, &site)?;
     if let Some(doubt) = site.orders.standing(site.clock.now()).doubt() {
         return Err(Failure::usage(format!("the order is given, and everything stays frozen all the same: {doubt}")));
@@ -77,13 +75,41 @@ fn order(context: &Context, what: Order, time: Duration, reason: &str) -> Result
         screen.document("order", &json!({ "order": given, "recorded": recorded }))?;
         return Ok(Exit::Ok);
     }
-    let words = words(&given);
     let tone = if given.lifts() { Tone::Good } else { Tone::Warn };
-    screen.say(&screen.paint(tone, &words));
+    screen.say(&screen.paint(tone, &given.to_string()));
     if !recorded {
         screen.say("a run holds the trail: it sees this before its next call, and puts it on record");
     }
     Ok(Exit::Ok)
+}
+
+/// Gives an order in sight of the one that stands: nobody's longer word is cut short, and nobody's newer word is lifted.
+fn give(site: &Site, what: Order, time: Duration, reason: &str) -> Result<Given, Failure> {
+    let seen = site.orders.standing(site.clock.now());
+    let change = site.orders.change()?;
+    let now = site.clock.now();
+    let found = change.standing(&what);
+    let damaged = found.is_err();
+    let stands = found.ok().flatten().filter(|given| given.holds(now));
+    let mut given = Given { what, at: now, until: now.plus(time), reason: escape_to(reason, 1_000), by: actor() };
+    if !given.lifts() {
+        if let Some(longer) = stands.filter(|stands| stands.until > given.until) {
+            let before = format!("{reason}; longer (uid {}): {}", longer.by.uid, escape_to(&longer.reason, 200));
+            given.reason = escape_to(&before, 1_000);
+            given.until = longer.until;
+        }
+    } else if let Some(stands) = stands {
+        if !seen.written().any(|seen| *seen == stands) {
+            return Err(Failure::usage(format!(
+                "nothing was lifted, because somebody has ordered it anew in this moment: {stands}; lift that if you mean it"
+            )));
+        }
+    } else if !damaged && (given.what != Order::Freeze || seen.doubt().is_none()) {
+        // A freeze is what an order counts as which cannot be read; the file itself is mended by ordering the same thing anew.
+        return Err(Failure::usage("there is nothing to lift; `guardian status` shows what people ordered".to_owned()));
+    }
+    change.give(&given)?;
+    Ok(given)
 }
 
 /// Gives an order for as long as `act` takes, so that a run that holds the trail is stopped before its next call while the
@@ -94,50 +120,51 @@ pub(super) fn while_ordered<T>(
     most: Duration,
     act: impl FnOnce() -> Result<T, Failure>,
 ) -> Result<T, Failure> {
+    let change = site.orders.change()?;
     let now = site.clock.now();
-    let earlier = site.orders.standing(now).written().find(|given| given.what == what && given.holds(now)).cloned();
-    // A longer order of somebody else stays as it is.
-    if earlier.as_ref().is_some_and(|earlier| earlier.until >= now.plus(most)) {
-        return act();
-    }
+    let earlier = change.standing(&what).map(|earlier| earlier.filter(|given| given.holds(now)));
     let given = Given { what, at: now, until: now.plus(most), reason: reason.to_owned(), by: actor() };
-    site.orders.give(&given)?;
+    // A longer order of somebody else stays as it is; so does one that cannot be read, which stops everything.
+    let longer = |earlier: &Option<Given>| earlier.as_ref().is_some_and(|earlier| earlier.until >= given.until);
+    let stays = earlier.as_ref().map_or(true, longer);
+    if !stays {
+        change.give(&given)?;
+    }
+    drop(change);
     let done = act();
     // What did not work leaves the order standing: nobody acts against a person who is trying. What made no sense does not:
     // a slip of the pen must not keep anything from being healed.
-    if done.as_ref().is_err_and(|failure| failure.exit != Exit::Usage) {
+    if stays || done.as_ref().is_err_and(|failure| failure.exit != Exit::Usage) {
         return done;
     }
-    let now = site.clock.now();
-    let after = earlier.filter(|earlier| earlier.holds(now));
-    site.orders.give(&after.unwrap_or(Given { at: now, until: now, reason: "done".to_owned(), ..given }))?;
+    let change = site.orders.change()?;
+    // Only this order is taken back. If another one stands by now, that is somebody's word, and it says how long.
+    if change.standing(&given.what).is_ok_and(|stands| stands.as_ref() == Some(&given)) {
+        let now = site.clock.now();
+        let after = earlier.ok().flatten().filter(|earlier| earlier.holds(now));
+        change.give(&after.unwrap_or(Given { at: now, until: now, reason: "done".to_owned(), ..given }))?;
+    }
     done
 }
 
-/// An order in words, for a person.
-pub(super) fn words(given: &Given) -> String {
-    let what = match &given.what {
-        Order::Pause { resource } => format!("{resource} is paused"),
-        Order::Freeze => "everything is frozen".to_owned(),
-        Order::Withdraw { publisher } => format!("the publisher {publisher} is withdrawn"),
-    };
-    let reason = escape(&given.reason);
-    if given.lifts() {
-        return format!("{} no longer: {reason}", what);
-    }
-    format!("{what} until {} (uid {}): {reason}", given.until, given.by.uid)
+/// Puts new orders on the trail, if no run holds it. Says whether it did.
+fn record(context: &Context, site: &Site) -> Result<bool, Failure> {
+    let Some((_, lock)) = context.site_to_write_if_free().map_err(not_recorded)? else { return Ok(false) };
+    take_down(site, lock).map_err(not_recorded)?;
+    Ok(true)
 }
 
-/// Puts new orders on the trail, if nobody holds it. Says whether it did.
-pub(super) fn record(context: &Context, site: &Site) -> Result<bool, Failure> {
-    let Ok((_, lock)) = context.site_to_write(Some(Duration::ZERO)) else { return Ok(false) };
-    let trail = std::sync::Arc::new(site.open_trail(lock)?);
-    let hands = std::sync::Arc::new(crate::capability::Hands::real(site.hands()?));
-    let parts = site.parts(std::sync::Arc::clone(&trail), hands, site.kept()?, Approvals::Required);
+fn take_down(site: &Site, lock: TrailLock) -> Result<(), Failure> {
+    let trail = Arc::new(site.open_trail(lock)?);
+    let hands = Arc::new(Hands::real(site.hands()?));
+    let parts = site.parts(Arc::clone(&trail), hands, site.kept()?, Approvals::Required);
     parts.take_down()?;
     drop(parts);
-    if let Some(closed) = std::sync::Arc::into_inner(trail).map(crate::audit::Trail::close) {
-        closed?;
-    }
-    Ok(true)
+    Arc::into_inner(trail).map_or(Ok(()), Trail::close).map_err(Failure::from)
+}
+
+/// An order takes hold without the trail.
+fn not_recorded(failure: Failure) -> Failure {
+    let message = format!("the order is given and holds, and it is not on record: {}", failure.message);
+    Failure { message, ..failure }
 }

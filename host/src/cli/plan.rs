@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::gate::Passage;
-use crate::model::{EffectClass, RunState};
+use crate::model::{EffectClass, RunState, escape_to};
 use crate::run::plan as plan_run;
 
 use super::Exit;
@@ -11,8 +10,11 @@ use super::arguments::PlanArguments;
 use super::context::Context;
 use super::failure::Failure;
 use super::run::request;
-use super::screen::{Screen, Tone};
-use super::story;
+use super::screen::{Screen, Tone, counted};
+use super::story::{self, WHAT_IS_APPROVED};
+
+/// How much of a resource's name a line holds.
+const SHOWN: usize = 120;
 
 pub(super) fn plan(context: &Context, given: &PlanArguments) -> Result<Exit, Failure> {
     let fails = given.assume.iter().map(|text| read_assumption(text)).collect::<Result<BTreeSet<u32>, Failure>>()?;
@@ -28,23 +30,28 @@ pub(super) fn plan(context: &Context, given: &PlanArguments) -> Result<Exit, Fai
         return Ok(exit(report.state));
     }
     story::end(screen, &report);
-    let effects: Vec<_> =
-        report.transcript.calls.iter().filter(|call| call.class.is_effect() && was_tried(&call.passage)).collect();
-    screen.say(&screen.paint(Tone::Head, &format!("the plan: {} effects", effects.len())));
-    for (number, call) in effects.iter().enumerate() {
-        let undo = match call.class {
+    // The very list that the plan's digest covers and people approve: what was denied or could not be made ready is not in it.
+    let effects = &report.transcript.effects;
+    screen.say(&screen.paint(Tone::Head, &format!("the plan: {}", counted(effects.len(), "effect"))));
+    for (number, effect) in effects.iter().enumerate() {
+        let class = effect.class();
+        let undo = match class {
             EffectClass::Reversible => "can be put back",
             EffectClass::Irreversible => "CANNOT be put back",
             EffectClass::Transient | EffectClass::Read => "leaves nothing to put back",
         };
-        screen.say(&format!("  {}. {} {} ({}, {undo})", number + 1, call.action, call.resource, call.class));
+        let resource = escape_to(&effect.resource, SHOWN);
+        screen.say(&format!("  {}. {} {resource} ({class}, {undo})", number + 1, effect.action));
+    }
+    let gates: BTreeSet<&str> = report.transcript.gates.iter().map(String::as_str).collect();
+    if !gates.is_empty() {
+        let gates = gates.into_iter().collect::<Vec<_>>().join(", ");
+        screen.say(&format!(
+            "it meets the gate {gates}: `guardian run` would show this plan and wait for people (exit 6)"
+        ));
+        screen.say(&format!("  {WHAT_IS_APPROVED}"));
     }
     Ok(exit(report.state))
-}
-
-/// What was denied is not part of the plan: it would not be done.
-const fn was_tried(passage: &Passage) -> bool {
-    matches!(passage, Passage::Done { .. } | Passage::Failed { .. })
 }
 
 /// A plan that shows an unhealed end was still a plan: only a refusal or a lost trail is a failure of the command.

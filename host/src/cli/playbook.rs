@@ -221,6 +221,17 @@ fn add(context: &Context, file: &Path) -> Result<Exit, Failure> {
             context.home.etc().join("policy/permits").display()
         ));
     }
+    let bound = site.configuration.bindings.get(&accepted.playbook);
+    let unbound = accepted.roles.iter().filter(|role| bound.is_none_or(|bound| !bound.contains_key(*role)));
+    let unbound: Vec<String> = unbound.map(|role| format!("{role} = \"NAME\"")).collect();
+    if !unbound.is_empty() {
+        screen.say(&format!(
+            "  it has roles that you bind: [playbook.\"{}\"] bind = {{ {} }} in {}",
+            accepted.playbook,
+            unbound.join(", "),
+            context.home.etc().join("guardian.toml").display()
+        ));
+    }
     Ok(Exit::Ok)
 }
 

@@ -18,7 +18,6 @@ use super::screen::{Screen, Tone};
 use super::story;
 
 pub(super) fn run(context: &Context, given: &RunArguments) -> Result<Exit, Failure> {
-    leave_no_core();
     let (site, lock) = context.site_to_write(wait(given.wait.as_deref())?)?;
     // The process ends with the run: taking the policy apart piece by piece would be half a millisecond for nobody.
     let site = ManuallyDrop::new(site);
@@ -96,14 +95,6 @@ fn carried(
         tracing::warn!("{error}");
     }
     Ok(report?)
-}
-
-/// What is kept to put effects back passes through this process and must not end up in a core dump. The resource limit
-/// would be handed down to services; this is not.
-pub(super) fn leave_no_core() {
-    if let Err(error) = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable) {
-        tracing::warn!("a core dump of this process could hold what it puts back: {error}");
-    }
 }
 
 /// SIGINT and SIGTERM end a run between two calls, so that nothing is left half done; a second one ends the process at once,

@@ -168,6 +168,13 @@ impl Screen {
     }
 }
 
+/// A number of things in words: `1 effect`, `2 effects`.
+pub(super) fn counted(number: impl TryInto<u64>, thing: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
+}
+
 /// The version of every `--json` shape; it rises when a field changes its meaning or goes away.
 pub const JSON_VERSION: u32 = 1;
 

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::audit::{Reader, RunSummary, State};
-use crate::capability::{Deadline, HandError, Hands};
+use crate::capability::{Deadline, HandError, Hands, RealHands};
 use crate::model::{
-    GuestError, Name, Reading, ResourceName, RunId, RunState, ServiceStatus, Timestamp, Verdict, escape_to,
+    GuestError, Name, Reading, ResourceKind, ResourceName, RunId, RunState, ServiceStatus, Timestamp, Verdict,
+    escape_to,
 };
 use crate::run::{Answers, Approvals, Asked, Site};
 
@@ -18,6 +19,8 @@ use super::screen::{Screen, Tone};
 
 /// How long one service may take to answer: a status is looked at, not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How much of what was seen a line holds.
+const SHOWN: usize = 200;
 /// How many runs are shown.
 const RUNS: usize = 10;
 
@@ -28,17 +31,26 @@ struct Seen {
     check: Reading,
 }
 
+/// Anything else that is named: storage and configurations by their checks, a command by its program. Nothing is run.
+struct Beside {
+    resource: ResourceName,
+    /// How it is, in words; or what is wrong with it.
+    seen: Result<String, String>,
+    check: Option<Reading>,
+}
+
 pub(super) fn status(context: &Context) -> Result<Exit, Failure> {
     let site = context.site()?;
     let reader = Reader::open(context.home.var())?;
     let state = reader.state()?;
-    let services = services(&site)?;
+    let hands = site.hands()?;
+    let (services, beside) = (services(&site, &hands), beside(&site, &hands));
     let policies = site.policy.len();
     let records = reader.checkpoint()?.size();
     if context.screen.json() {
-        context.screen.document("status", &document(&services, &state, &site, policies, records))?;
+        context.screen.document("status", &document((&services, &beside), &state, &site, policies, records))?;
     } else {
-        show(context, &services, &state);
+        show(context, &services, &beside, &state);
         orders(&context.screen, &site);
         glass(&context.screen, &site);
         waits(context, &state, &site);
@@ -48,8 +60,7 @@ pub(super) fn status(context: &Context) -> Result<Exit, Failure> {
     Ok(Exit::Ok)
 }
 
-fn services(site: &Site) -> Result<Vec<Seen>, Failure> {
-    let real = site.hands()?;
+fn services(site: &Site, real: &RealHands) -> Vec<Seen> {
     let hands = Hands::real(real.clone());
     let look = |name: &Name| {
         let resource = ResourceName::service(name);
@@ -57,15 +68,47 @@ fn services(site: &Site) -> Result<Vec<Seen>, Failure> {
         let status = real.services().status(name, Deadline::after(PATIENCE)).map_err(HandError::into_guest_error);
         Seen { resource, status, check }
     };
-    Ok(site.configuration.inventory.services.keys().map(look).collect())
+    site.configuration.inventory.services.keys().map(look).collect()
 }
 
-fn document(services: &[Seen], state: &State, site: &Site, policies: usize, records: u64) -> serde_json::Value {
+fn beside(site: &Site, real: &RealHands) -> Vec<Beside> {
+    let hands = Hands::real(real.clone());
+    let look = |resource: ResourceName| match resource.kind() {
+        ResourceKind::Storage | ResourceKind::Config => {
+            let check = hands.check(&resource, Deadline::after(PATIENCE));
+            let seen = escape_to(&check.seen, SHOWN);
+            let known = check.verdict != Verdict::Unknown;
+            Some(Beside { resource, seen: if known { Ok(seen) } else { Err(seen) }, check: Some(check) })
+        }
+        ResourceKind::Command => {
+            let seen = real.touch(&resource, Deadline::after(PATIENCE));
+            let seen = seen.map_err(|error| escape_to(&error.to_string(), SHOWN));
+            Some(Beside { resource, seen, check: None })
+        }
+        ResourceKind::Service | ResourceKind::Probe | ResourceKind::Run => None,
+    };
+    site.configuration.inventory.names().into_iter().filter_map(look).collect()
+}
+
+fn document(
+    (services, beside): (&[Seen], &[Beside]),
+    state: &State,
+    site: &Site,
+    policies: usize,
+    records: u64,
+) -> serde_json::Value {
     let services: Vec<_> = services
         .iter()
         .map(|seen| match &seen.status {
             Ok(status) => json!({ "resource": seen.resource, "status": status, "check": seen.check }),
             Err(error) => json!({ "resource": seen.resource, "error": error, "check": seen.check }),
+        })
+        .collect();
+    let beside: Vec<_> = beside
+        .iter()
+        .map(|one| match &one.seen {
+            Ok(seen) => json!({ "resource": one.resource, "seen": seen, "check": one.check }),
+            Err(error) => json!({ "resource": one.resource, "error": error, "check": one.check }),
         })
         .collect();
     let runs: Vec<_> = last_runs(state)
@@ -97,7 +140,7 @@ fn document(services: &[Seen], state: &State, site: &Site, policies: usize, reco
         .collect();
     let glass = broken(site).map(|(person, until)| json!({ "person": person, "until": until.to_string() }));
     json!({
-        "services": services, "runs": runs, "in_doubt": in_doubt, "orders": orders, "waiting": waiting, "glass": glass,
+        "services": services, "resources": beside, "runs": runs, "in_doubt": in_doubt, "orders": orders, "waiting": waiting, "glass": glass,
         "policies": policies, "records": records,
     })
 }
@@ -108,22 +151,37 @@ fn last_runs(state: &State) -> Vec<&RunSummary> {
     runs
 }
 
-fn show(context: &Context, services: &[Seen], state: &State) {
+fn show(context: &Context, services: &[Seen], beside: &[Beside], state: &State) {
     let screen = &context.screen;
-    let row = |seen: &Seen| {
+    let service = |seen: &Seen| {
         let what = match &seen.status {
             Ok(status) if status.stopped_by_person => "stopped by a person".to_owned(),
             Ok(status) => status.state.word().to_owned(),
-            Err(error) => escape_to(&error.message, 80),
+            Err(error) => escape_to(&error.message, SHOWN),
         };
         let tone = if seen.check.verdict == Verdict::Healthy { Tone::Good } else { Tone::Bad };
-        let check = format!("{} {}", screen.paint(tone, seen.check.verdict.word()), escape_to(&seen.check.seen, 60));
+        let check = format!("{} {}", screen.paint(tone, seen.check.verdict.word()), escape_to(&seen.check.seen, SHOWN));
         vec![seen.resource.to_string(), what, check]
     };
-    if services.is_empty() {
-        screen.say(&format!("no services; name one in {}", context.home.etc().join("guardian.toml").display()));
+    let other = |one: &Beside| {
+        let tone = match (&one.seen, &one.check) {
+            (Ok(_), Some(check)) if check.verdict == Verdict::Healthy => Tone::Good,
+            (Ok(_), None) => Tone::Faint,
+            _ => Tone::Bad,
+        };
+        let word = one.check.as_ref().map_or("named", |check| check.verdict.word());
+        let word = if one.seen.is_err() && one.check.is_none() { "FAULT" } else { word };
+        let seen = one.seen.as_ref().unwrap_or_else(|error| error);
+        vec![one.resource.to_string(), "-".to_owned(), format!("{} {seen}", screen.paint(tone, word))]
+    };
+    let rows: Vec<_> = services.iter().map(service).chain(beside.iter().map(other)).collect();
+    if rows.is_empty() {
+        screen.say(&format!(
+            "nothing is named; name a service in {}",
+            context.home.etc().join("guardian.toml").display()
+        ));
     } else {
-        screen.table(&["RESOURCE", "STATE", "CHECK"], &services.iter().map(row).collect::<Vec<_>>());
+        screen.table(&["RESOURCE", "STATE", "CHECK"], &rows);
     }
     screen.say("");
     let row = |run: &RunSummary| {
@@ -142,7 +200,7 @@ fn show(context: &Context, services: &[Seen], state: &State) {
 fn orders(screen: &Screen, site: &Site) {
     let now = site.clock.now();
     for given in site.orders.standing(now).given().filter(|given| given.holds(now)) {
-        screen.say(&screen.paint(Tone::Warn, &super::order::words(given)));
+        screen.say(&screen.paint(Tone::Warn, &given.to_string()));
     }
 }
 

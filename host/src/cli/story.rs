@@ -3,7 +3,7 @@
 use crate::capability::Evidence;
 use crate::gate::{Call, Passage};
 use crate::inventory::Home;
-use crate::model::{EffectClass, RunState, escape_to};
+use crate::model::{EffectClass, ResourceName, RunState, escape_to};
 use crate::run::{Recovered, RunReport, UndoStep, Undone};
 
 use super::Exit;
@@ -11,6 +11,15 @@ use super::screen::{Screen, Tone};
 
 /// How much of a guest's text a line holds.
 const SHOWN: usize = 200;
+
+/// What `policy explain` can explain.
+const BY_POLICY: [&str; 3] = ["no-permit", "forbidden", "policy-error"];
+/// How many such questions are proposed.
+const QUESTIONS: usize = 3;
+
+/// What `approve` lets a run do, where a plan is shown.
+pub(super) const WHAT_IS_APPROVED: &str =
+    "approved is this many of each effect, in any order; with `approve --exact` this sequence and no other";
 
 /// One call as a line: number, verdict, action, resource, what came of it.
 pub(super) fn call(screen: &Screen, call: &Call, planned: bool) -> String {
@@ -130,6 +139,7 @@ pub(super) fn what_to_do(screen: &Screen, report: &RunReport, home: &Home) {
             "approve it with `guardian{flag} approve {} --key FILE`, reject it with `reject`",
             asked.run
         ));
+        screen.say(&format!("  {WHAT_IS_APPROVED}"));
         screen.say(&format!("then `guardian{flag} run --resume {}`", asked.run));
     }
     if report.state == RunState::Healed {
@@ -144,6 +154,24 @@ pub(super) fn what_to_do(screen: &Screen, report: &RunReport, home: &Home) {
             None => command.clone(),
         };
         screen.say(&format!("by hand: {}", escape_to(&command, 500)));
+    }
+    ask_why(screen, report);
+}
+
+/// The question that says why policy refused a call, and what would change it: ready to paste.
+fn ask_why(screen: &Screen, report: &RunReport) {
+    let denied = |call: &Call| {
+        // A guest's text that is no name is none that policy was asked about.
+        let resource: ResourceName = call.resource.parse().ok()?;
+        let by_policy = matches!(&call.passage, Passage::Denied { code, .. } if BY_POLICY.contains(code));
+        by_policy.then(|| (call.action, resource))
+    };
+    let asked: std::collections::BTreeSet<_> = report.transcript.calls.iter().filter_map(denied).collect();
+    for (action, resource) in asked.into_iter().take(QUESTIONS) {
+        let RunReport { playbook, kind, target, severity, .. } = report;
+        screen.say(&format!(
+            "why {action} was denied: `guardian policy explain {playbook} {action} {resource} --incident {kind} --target {target} --severity {severity}`"
+        ));
     }
 }
 

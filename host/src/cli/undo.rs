@@ -8,12 +8,11 @@ use crate::run::undo as undo_run;
 use super::Exit;
 use super::context::Context;
 use super::failure::Failure;
-use super::run::{leave_no_core, wait as read_wait};
+use super::run::wait as read_wait;
 use super::screen::Tone;
 use super::story;
 
 pub(super) fn undo(context: &Context, run: &str, wait: Option<&str>) -> Result<Exit, Failure> {
-    leave_no_core();
     let run = run.parse().map_err(|error| Failure::usage(format!("{error}")))?;
     let (site, lock) = context.site_to_write(read_wait(wait)?)?;
     let trail = Arc::new(site.open_trail(lock)?);

@@ -4,6 +4,10 @@
 //! whoever reads a log: so the page is folded into the one line that every other mistake of Guardian takes. What was
 //! typed is escaped, as everything is that somebody else wrote.
 
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ContextValue};
+
+use super::Arguments;
 use crate::model::escape_to;
 
 /// How much of a folded page is shown: the longest that clap makes of our own words fits twice.
@@ -26,7 +30,29 @@ pub(super) fn one_line(error: &clap::Error) -> String {
         line.push_str(joint);
         line.push_str(part.strip_prefix("tip: ").unwrap_or(part));
     }
+    if let Some(near) = near_command(error) {
+        line.push_str(&format!("; did you mean '{near}'?"));
+    }
     format!("{}; `--help` shows what there is", escape_to(&line, SHOWN))
+}
+
+/// The nearest command to a mistyped one, where clap knows none: to it the letters of `rnu` are too few.
+fn near_command(error: &clap::Error) -> Option<String> {
+    let (Some(ContextValue::String(given)), None) =
+        (error.get(ContextKind::InvalidSubcommand), error.get(ContextKind::SuggestedSubcommand))
+    else {
+        return None;
+    };
+    // The usage names the command that was asked for another below it: `guardian audit [OPTIONS] <COMMAND>`.
+    let usage = error.get(ContextKind::Usage).map(ToString::to_string).unwrap_or_default();
+    let path = usage.split_whitespace().skip_while(|word| *word != "guardian").skip(1);
+    let mut command = Arguments::command();
+    for word in path {
+        let Some(below) = command.find_subcommand(word).cloned() else { break };
+        command = below;
+    }
+    let names = command.get_subcommands().filter(|command| !command.is_hide_set()).map(clap::Command::get_name);
+    crate::model::nearest(given, names).map(str::to_owned)
 }
 
 #[cfg(test)]
@@ -40,6 +66,8 @@ mod tests {
     fn a_mistake_is_one_line_with_the_nearest_name() {
         for (given, words) in [
             (&["guardian", "stauts"][..], &["stauts", "'status'"][..]),
+            (&["guardian", "rnu"], &["rnu", "'run'"]),
+            (&["guardian", "audit", "lsit"], &["lsit", "'list'"]),
             (&["guardian", "status", "--jsno"], &["--jsno", "'--json'"]),
             (&["guardian", "plan"], &["--incident <KIND>", "--target <RESOURCE>"]),
             (&["guardian", "x\u{1b}[2J\ny"], &["\\u{1b}[2J"]),

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Action, Name};
+use crate::model::{Action, EffectClass, Name, Verb};
 use crate::policy::GateTerms;
 
 /// One effect of a plan, as it is hashed and approved: no pids, times or reads.
@@ -32,6 +32,12 @@ impl PlannedEffect {
     pub fn of(action: &Action) -> Self {
         let arguments = action.arguments().into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         Self { action: action.verb().id().to_owned(), resource: action.resource_as_given(), arguments }
+    }
+
+    /// What it leaves behind. What this Guardian does not know counts as irreversible.
+    #[must_use]
+    pub fn class(&self) -> EffectClass {
+        Verb::from_id(&self.action).map_or(EffectClass::Irreversible, Verb::class)
     }
 }
 

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use crate::audit::{AuditError, Body};
-use crate::model::RunId;
+use crate::model::{Given, RunId, Timestamp};
 use crate::orders::Standing;
 
 use super::{Approvals, Parts};
 
 impl Parts {
-    /// What people ordered, as of now. What is new is recorded.
+    /// What people ordered, as of now. What is new is recorded, and what has ended is cleared away.
     ///
     /// # Errors
     /// When the trail cannot take the record.
@@ -21,35 +21,36 @@ impl Parts {
         let standing = self.orders.standing(now);
         if self.approvals == Approvals::Required {
             for given in standing.written() {
-                self.write_down(Some(run), given)?;
+                self.write_down(Some(run), given, now)?;
             }
         }
         Ok(standing)
     }
 
-    /// Records every order that is not on the trail yet, and clears away those that have ended.
+    /// The same before a run: every order that is not on the trail yet is put there.
     ///
     /// # Errors
     /// When the trail cannot take the record.
     pub fn take_down(&self) -> Result<(), AuditError> {
         let now = self.clock.now();
         for given in self.orders.standing(now).written() {
-            self.write_down(None, given)?;
-            if !given.holds(now) {
-                self.trail.flush()?;
-                if let Err(error) = self.orders.clear(&given.what) {
-                    tracing::warn!("an order that has ended was not cleared away: {error}");
-                }
-            }
+            self.write_down(None, given, now)?;
         }
         Ok(())
     }
 
-    fn write_down(&self, run: Option<&RunId>, given: &crate::model::Given) -> Result<(), AuditError> {
-        if self.trail.state(|state| state.order(&given.what) == Some(given)) {
-            return Ok(());
+    /// Records an order unless it stands on the trail, and then clears it away if it has ended: the trail remembers only what
+    /// holds, so one that stayed would be new to it again.
+    fn write_down(&self, run: Option<&RunId>, given: &Given, now: Timestamp) -> Result<(), AuditError> {
+        if !self.trail.state(|state| state.order(&given.what) == Some(given)) {
+            // The projection speaks of what is durable, and the next call asks it again.
+            self.trail.append_durable(run, Body::Order(given.clone()))?;
         }
-        // The projection speaks of what is durable, and the next call asks it again.
-        self.trail.append_durable(run, Body::Order(given.clone())).map(drop)
+        if !given.holds(now)
+            && let Err(error) = self.orders.clear(given)
+        {
+            tracing::warn!("an order that has ended was not cleared away: {error}");
+        }
+        Ok(())
     }
 }

@@ -16,9 +16,9 @@ use super::ledger::Reservation;
 use super::{Approvals, Call, Ended, Gate, Halt, Passage, Transcript};
 use crate::audit::{Body, State};
 use crate::capability::Deadline;
-use crate::model::{Action, DenialCode, ErrorCode, Given, GuestError, Order, ResourceName, RunId, escape_to};
+use crate::model::{Action, DenialCode, ErrorCode, Given, GuestError, Order, ResourceName, RunId, Verb, escape_to};
 use crate::orders::{Standing, Stopped};
-use crate::policy::{Decision, Facts, Permit, Question, Used};
+use crate::policy::{Decision, Facts, Permit, Question, Refusal, Used};
 
 /// How long a target is looked at before the first effect: a supervisor and a check answer in far less.
 const LOOK_FIRST: Duration = Duration::from_secs(2);
@@ -222,35 +222,58 @@ impl Gate {
         resource: &ResourceName,
         approvals: &BTreeSet<String>,
     ) -> (Decision, Option<Reservation>) {
-        let now = self.parts.clock.now();
         let verb = action.verb();
         let ask = |open: u64| {
-            let used =
-                self.parts.trail.state(|state| state.used(&self.playbook, verb.id(), &resource.to_string(), now));
-            let facts = Facts {
-                now,
-                kind: self.incident.kind.clone(),
-                severity: self.incident.severity,
-                target: self.incident.target.clone(),
-                used: Used {
-                    m5: used.m5.saturating_add(open),
-                    h1: used.h1.saturating_add(open),
-                    d1: used.d1.saturating_add(open),
-                },
-                windows: BTreeSet::new(),
-                approvals: approvals.clone(),
-                labels: Arc::clone(&self.labels),
-                glass: self.glass.clone(),
-            };
+            let facts = self.facts(verb, resource, approvals, open);
             let question = Question { playbook: &self.playbook, action, resource, facts: &facts };
-            let decision = self.parts.policy.decide(&question);
-            let reserves = verb.class().is_effect() && matches!(decision, Decision::Permitted(_));
+            let mut decision = self.parts.policy.decide(&question);
+            let effect = verb.class().is_effect();
+            if effect && let Decision::Denied(refusal) = &mut decision {
+                self.name_the_quota(&question, refusal);
+            }
+            let reserves = effect && matches!(decision, Decision::Permitted(_));
             (decision, reserves)
         };
         if verb.class().is_effect() {
             self.parts.ledger.decide((self.playbook.clone(), verb, resource.clone()), ask)
         } else {
             (ask(0).0, None)
+        }
+    }
+
+    /// What policies are told of this moment; `open` calls like this one are under way.
+    fn facts(&self, verb: Verb, resource: &ResourceName, approvals: &BTreeSet<String>, open: u64) -> Facts {
+        let now = self.parts.clock.now();
+        let used = self.parts.trail.state(|state| state.used(&self.playbook, verb.id(), &resource.to_string(), now));
+        Facts {
+            now,
+            kind: self.incident.kind.clone(),
+            severity: self.incident.severity,
+            target: self.incident.target.clone(),
+            used: Used {
+                m5: used.m5.saturating_add(open),
+                h1: used.h1.saturating_add(open),
+                d1: used.d1.saturating_add(open),
+            },
+            windows: BTreeSet::new(),
+            approvals: approvals.clone(),
+            labels: Arc::clone(&self.labels),
+            glass: self.glass.clone(),
+        }
+    }
+
+    /// A permit whose quota is spent grants nothing, like one that is not there; the operator is told which it is. The guest
+    /// is not.
+    fn name_the_quota(&self, question: &Question<'_>, refusal: &mut Refusal) {
+        let used = &question.facts.used;
+        if refusal.code != DenialCode::NoPermit || !refusal.policies.is_empty() || used.d1 == 0 {
+            return;
+        }
+        let permits = self.parts.policy.spent(question);
+        if !permits.is_empty() {
+            let (permits, Used { m5, h1, d1 }) = (permits.join(", "), used);
+            refusal.policies =
+                vec![format!("quota spent of {permits}: {m5} in 5 minutes, {h1} in 1 hour, {d1} in 1 day")];
         }
     }
 }

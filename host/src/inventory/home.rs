@@ -84,12 +84,16 @@ impl Home {
 
     fn open(&self, path: &Path) -> Result<Folder, InventoryError> {
         let folder = Folder::open(path).map_err(|error| {
-            if error.is_not_found() {
-                let path = self.root.clone().unwrap_or_else(|| path.to_owned());
-                InventoryError::NoHome { path, flag: self.flag() }
-            } else {
-                InventoryError::from(error)
+            if !error.is_not_found() {
+                return InventoryError::from(error);
             }
+            let flag = self.flag();
+            // A home that had its trail is not made anew by whoever happens to look: a person says what became of it.
+            if path == self.var && Folder::open(&self.etc).is_ok_and(|etc| etc.dir().exists("guardian.toml")) {
+                return InventoryError::NoVar { var: self.var.clone(), etc: self.etc.clone(), flag };
+            }
+            let or = if self.root.is_some() { "" } else { ", or name the one you mean with --home DIR" };
+            InventoryError::NoHome { path: self.root.clone().unwrap_or_else(|| path.to_owned()), flag, or }
         })?;
         // Whoever can write the folder, or the one around both, can swap in another one with all its good modes inside.
         folder.trusted()?;

@@ -1,9 +1,12 @@
 //! Orders: what people said that holds now, and until when.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::actor::Actor;
 use super::clock::Timestamp;
+use super::escape::escape;
 use super::name::{Name, ResourceName};
 
 /// What is ordered.
@@ -51,5 +54,21 @@ impl Given {
     #[must_use]
     pub fn lifts(&self) -> bool {
         self.until <= self.at
+    }
+}
+
+/// In words, for a person: what, until when, who and why.
+impl fmt::Display for Given {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.what {
+            Order::Pause { resource } => write!(out, "{resource} is paused")?,
+            Order::Freeze => write!(out, "everything is frozen")?,
+            Order::Withdraw { publisher } => write!(out, "the publisher {publisher} is withdrawn")?,
+        }
+        let reason = escape(&self.reason);
+        if self.lifts() {
+            return write!(out, " no longer: {reason}");
+        }
+        write!(out, " until {} (uid {}): {reason}", self.until, self.by.uid)
     }
 }

@@ -11,7 +11,7 @@ use cedar_policy::{Authorizer, Decision as CedarDecision, PolicyId, Request, Res
 use crate::model::{Action, DenialCode, Digest, PlaybookId, ResourceName, Verb};
 
 use super::explain::Ruling;
-use super::facts::Facts;
+use super::facts::{Facts, Used};
 use super::load::PolicySet;
 use super::slice::{Asker, Slice};
 
@@ -168,6 +168,18 @@ impl PolicySet {
             Ruling::NeedsApproval { approvers, quorum, policies } => {
                 Decision::NeedsApproval { approvers, quorum, policies }
             }
+        }
+    }
+
+    /// The permits that would grant a call that was denied, had nothing been used up of it: then a quota is spent, and the
+    /// permits need no mending. For the operator only.
+    #[must_use]
+    pub fn spent(&self, question: &Question<'_>) -> Vec<String> {
+        let unused = Facts { used: Used::default(), ..question.facts.clone() };
+        match self.rule(question.playbook, question.action.verb(), question.resource, &unused) {
+            // A gate comes after the permits: they would grant it, and people be asked.
+            Ruling::Permitted { policies } | Ruling::NeedsApproval { policies, .. } => policies,
+            Ruling::Denied(_) => Vec::new(),
         }
     }
 

@@ -103,6 +103,11 @@ impl Store {
     /// # Errors
     /// When it is not there, or a file cannot be written.
     pub fn remove(&self, id: &PlaybookId) -> Result<(), RegistryError> {
+        // A refusal leaves everything as it was, the lock's file included.
+        let index = self.index()?;
+        if !index.playbooks.contains_key(id) {
+            return Err(unknown(&index, id));
+        }
         let _lock = self.lock()?;
         let mut index = self.index()?;
         if index.playbooks.remove(id).is_none() {

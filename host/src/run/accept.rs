@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::audit::{Body, State, StoreChange, Trail};
-use crate::model::{Digest, Interface, PlaybookId};
+use crate::model::{Digest, Interface, Name, PlaybookId};
 use crate::sandbox;
 use crate::trust::{self, Seen, Terms, TrustError, VerifiedPlaybook};
 
@@ -29,6 +29,8 @@ pub struct Accepted {
     pub signers: Vec<String>,
     /// What it imports.
     pub interfaces: BTreeSet<Interface>,
+    /// Its roles beside the target of the incident: the operator binds them.
+    pub roles: Vec<Name>,
     /// The record of the acceptance.
     pub record: u64,
 }
@@ -94,7 +96,8 @@ pub fn accept(site: &Site, trail: &Trail, component: Arc<[u8]>, envelope: &[u8])
     )?;
     site.store.add(&id, release, verified.digest(), verified.bytes(), envelope, site.clock.now())?;
     site.sweep_cache()?;
-    Ok(Accepted { playbook: id, release, digest: *verified.digest(), signers, interfaces, record })
+    let roles = verified.manifest().roles.keys().filter(|role| role.as_str() != "target").cloned().collect();
+    Ok(Accepted { playbook: id, release, digest: *verified.digest(), signers, interfaces, roles, record })
 }
 
 /// Refuses a component that nobody has signed: an attempt to bring one in stands on the trail as every other does.

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{Body, Trail};
 use crate::durable::Folder;
 use crate::gate::{Approved, Approver, PlannedEffect, Scope, Transcript};
-use crate::model::{Digest, EffectClass, Incident, Name, PlaybookId, RunId, Timestamp, Verb};
+use crate::model::{Digest, EffectClass, Incident, Name, PlaybookId, RunId, Timestamp};
 use crate::policy::{GateTerms, PolicySet};
 use crate::trust::{PublicKey, TrustError, Word, read_word};
 
@@ -94,8 +94,7 @@ impl Asked {
 
     /// What would be done, each with what it leaves behind. What this Guardian does not know counts as irreversible.
     pub fn effects(&self) -> impl Iterator<Item = (&PlannedEffect, EffectClass)> {
-        let class = |action: &str| Verb::from_id(action).map_or(EffectClass::Irreversible, Verb::class);
-        self.effects.iter().map(move |effect| (effect, class(&effect.action)))
+        self.effects.iter().map(|effect| (effect, effect.class()))
     }
 
     /// The same as JSON.

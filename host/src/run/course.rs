@@ -38,6 +38,8 @@ impl Ready {
             playbook: self.playbook(),
             release: Some(self.admitted.verified().manifest().release),
             target: self.incident.target.clone(),
+            kind: self.incident.kind.clone(),
+            severity: self.incident.severity,
             state,
             reason: String::new(),
             said: None,

@@ -4,6 +4,7 @@ use crate::audit::{AuditError, RefusingRoom};
 use crate::capability::HandError;
 use crate::durable::DurableError;
 use crate::inventory::InventoryError;
+use crate::model::RunId;
 use crate::policy::PolicyError;
 use crate::registry::RegistryError;
 use crate::sandbox::{LoadRefusal, SandboxError};
@@ -65,6 +66,14 @@ pub enum RunError {
         /// On what.
         resource: String,
     },
+    /// A person holds back what people approved. The approval is not used up.
+    #[error("`{run}` is approved and goes on when nobody holds it back: {why}; then `guardian run --resume {run}`")]
+    HeldBack {
+        /// The run.
+        run: RunId,
+        /// The order, in words.
+        why: String,
+    },
     /// The manifest's roles and parameters do not fit what the operator bound.
     #[error("{0}")]
     Binding(String),
@@ -97,6 +106,7 @@ impl RunError {
             | Self::Registry(_)
             | Self::Hand(_)
             | Self::InDoubt { .. }
+            | Self::HeldBack { .. }
             | Self::Audit(_) => None,
         }
     }

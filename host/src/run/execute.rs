@@ -88,7 +88,7 @@ fn live(
     {
         super::Approvals::open(site)?.ask(&parts.trail, &asked)?;
         let mut report = ready.report(RunState::AwaitingApproval);
-        report.reason = format!("it needs approval: {}", asked.wants().join("; "));
+        report.reason = asked.wants().join("; ");
         report.plan = Some(asked.plan());
         report.asked = Some(asked);
         return Ok(report);

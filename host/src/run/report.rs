@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Asked, Recovered, UndoStep};
 use crate::capability::Evidence;
 use crate::gate::Transcript;
-use crate::model::{Digest, LimitHit, PlaybookId, Reading, Report, ResourceName, RunId, RunState};
+use crate::model::{Digest, LimitHit, Name, PlaybookId, Reading, Report, ResourceName, RunId, RunState};
 
 /// How a run, or a plan, ended.
 #[derive(Clone, Debug)]
@@ -18,6 +18,10 @@ pub struct RunReport {
     pub release: Option<u64>,
     /// What it was about.
     pub target: ResourceName,
+    /// What had happened to it, in the operator's word.
+    pub kind: Name,
+    /// How bad it was.
+    pub severity: u8,
     /// Where it ended.
     pub state: RunState,
     /// Why there, in one line, escaped.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::audit::{Body, Trail};
 use crate::capability::Hands;
 use crate::gate::{Approvals as Asking, Parts, Transcript};
-use crate::model::{Incident, RunId, RunState, Timestamp};
+use crate::model::{Incident, ResourceName, RunId, RunState, Timestamp};
 use crate::trust::TrustError;
 
 use super::approval::{Answers, Approvals, Asked};
@@ -84,6 +84,8 @@ fn over(
         playbook: asked.playbook.clone(),
         release: Some(asked.release),
         target: asked.incident.target.clone(),
+        kind: asked.incident.kind.clone(),
+        severity: asked.incident.severity,
         state,
         reason,
         said: None,
@@ -140,10 +142,13 @@ fn go_on(site: &Site, parts: &Parts, asked: Asked, watcher: Watcher) -> Result<R
         let mut report = ready.report(RunState::AwaitingApproval);
         let by: Vec<String> = answers.people().iter().map(ToString::to_string).collect();
         let so_far = if by.is_empty() { "nobody".to_owned() } else { by.join(", ") };
-        report.reason = format!("it still needs approval: {}; so far: {so_far}", missing.join("; "));
+        report.reason = format!("{}; so far: {so_far}", missing.join("; "));
         report.notes.extend(answers.notes);
         report.asked = Some(asked);
         return Ok(report);
+    }
+    if let Some(why) = held_back(site, parts, &asked) {
+        return Err(RunError::HeldBack { run: asked.run, why });
     }
     // From here on it is used up.
     let body = Body::Approved { plan: asked.plan(), people: answers.people(), exact: answers.exact() };
@@ -152,6 +157,19 @@ fn go_on(site: &Site, parts: &Parts, asked: Asked, watcher: Watcher) -> Result<R
     let report = course(site, parts, &ready, leave, watcher);
     approvals.forget(&asked.run);
     Ok(report)
+}
+
+/// What people ordered that would stop some of the plan: it would use up the approval and do a part, or nothing.
+fn held_back(site: &Site, parts: &Parts, asked: &Asked) -> Option<String> {
+    let now = site.clock.now();
+    let standing = parts.orders.standing(now);
+    if let Some(given) = standing.withdrawn(&asked.playbook.publisher, now) {
+        return Some(given.to_string());
+    }
+    let inventory = &site.configuration.inventory;
+    let resources = asked.effects().filter_map(|(effect, _)| effect.resource.parse::<ResourceName>().ok());
+    let stopped = |resource: ResourceName| standing.stops(&resource, &inventory.target_of(&resource), now);
+    resources.filter_map(stopped).next().map(|stopped| stopped.to_string())
 }
 
 /// Ends every plan that waited too long, or that somebody rejected: what nobody resumes must not wait for ever.
