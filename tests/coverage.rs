@@ -13,7 +13,7 @@ use guardian::gate::{
 };
 use guardian::inventory::{Configuration, Inventory};
 use guardian::model::{
-    Action, Clock, ConfigVerb, Digest, ErrorCode, Incident, IncidentSource, Limits, LogLevel, ManualClock, Name,
+    Action, Clock, ConfigVerb, Digest, ErrorCode, Glass, Incident, IncidentSource, Limits, LogLevel, ManualClock,
     Outcome, ResourceName, RunId, ServiceVerb, StorageVerb, Timestamp, Verb,
 };
 use guardian::orders::Orders;
@@ -142,7 +142,7 @@ pub(crate) fn run_id(run: u32) -> RunId {
     RunId::new(Timestamp::from_millis(1_800_000_000_000), run)
 }
 
-pub(crate) fn gate(parts: &Parts, playbook: &str, run: u32, approved: Option<Approved>, glass: Option<Name>) -> Gate {
+pub(crate) fn gate(parts: &Parts, playbook: &str, run: u32, approved: Option<Approved>, glass: Option<Glass>) -> Gate {
     let incident = Incident {
         id: "i-1".to_owned(),
         kind: "service_crashed".parse().expect("a name"),

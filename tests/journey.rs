@@ -2,6 +2,7 @@
 
 pub(crate) mod approval;
 mod full;
+mod glass;
 mod heal;
 mod hostile;
 mod kills;

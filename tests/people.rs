@@ -9,9 +9,9 @@ use std::time::Duration;
 use guardian::audit::Body;
 use guardian::capability::{Hands, RealHands, ServiceTools, SimulatedHands};
 use guardian::durable::Folder;
-use guardian::gate::{Approvals, Approved, Approver, Gate, Halt, PlannedEffect, Scope};
+use guardian::gate::{Approvals, Approved, Approver, Gate, Halt, Parts, PlannedEffect, Scope};
 use guardian::model::{
-    Action, Actor, Clock, ConfigVerb, DenialCode, ErrorCode, Given, GuestError, LogLevel, Order, ResourceName,
+    Action, Actor, Clock, ConfigVerb, DenialCode, ErrorCode, Given, Glass, GuestError, LogLevel, Order, ResourceName,
     ServiceVerb, SystemClock, Timestamp,
 };
 use guardian::orders::Orders;
@@ -235,13 +235,53 @@ fn broken_glass_opens_gates_and_no_hard_rule() {
     let bench = bench_of(&[("permits/p.cedar", WEB), ("hard/h.cedar", hard), ("gates/g.cedar", asks)], "");
     let mut shut = gate(&bench.parts, "acme/stranger", 2, None, None);
     assert_eq!(denied(shut.call(act(ServiceVerb::Restart))), DenialCode::NoPermit);
-    let mut gate = gate(&bench.parts, "acme/stranger", 3, None, Some("ann".parse().expect("a name")));
+    let at = bench.parts.clock.now();
+    let glass = broken(at, at.plus(Duration::from_secs(60)));
+    let mut gate = gate(&bench.parts, "acme/stranger", 3, None, Some(glass));
     gate.call(act(ServiceVerb::Restart)).expect("neither permit nor approval is needed");
     assert_eq!(denied(gate.call(act(ServiceVerb::Stop))), DenialCode::Forbidden);
     let nowhere = Action::Service { verb: ServiceVerb::Restart, name: "nowhere".to_owned() };
     assert_eq!(denied(gate.call(nowhere)), DenialCode::NoPermit, "the inventory is a fence of its own");
     bench.trail.flush().expect("a flush");
     assert!(format!("{:?}", bench.log.records()).contains("break-glass by ann"));
+}
+
+/// Glass that ann broke a second ago.
+fn glass(time: Duration) -> Glass {
+    let at = Timestamp::from_millis(now().millis() - 1_000);
+    broken(at, now().plus(time))
+}
+
+fn broken(at: Timestamp, until: Timestamp) -> Glass {
+    let person = "ann".parse().expect("a name");
+    Glass { person, reason: "all is on fire".to_owned(), at, until }
+}
+
+#[test]
+fn broken_glass_is_over_at_the_very_next_call() {
+    let (bench, home) = heeding(&[("permits/p.cedar", WEB)]);
+    let under = |run, time| gate(&bench.parts, "acme/stranger", run, None, Some(glass(time)));
+    let mut short = under(2, Duration::from_millis(300));
+    short.call(act(ServiceVerb::Restart)).expect("it is broken");
+    std::thread::sleep(Duration::from_millis(350));
+    assert_eq!(denied(short.call(act(ServiceVerb::Restart))), DenialCode::NoPermit, "by its time");
+    drop(short);
+    let mut long = under(3, Duration::from_secs(60));
+    long.call(act(ServiceVerb::Restart)).expect("it is broken");
+    give(&home, &order(Order::EndGlass, Duration::from_secs(3_600)));
+    assert_eq!(denied(long.call(act(ServiceVerb::Restart))), DenialCode::NoPermit, "because somebody ended it");
+    assert!(long.transcript().lock().expect("the transcript").glass_over);
+    drop(long);
+    // The order is on the trail by now. It holds there as well, and what is broken after it counts.
+    std::fs::remove_dir_all(home.path().join("orders")).expect("removed");
+    let (bench, _home) =
+        (Bench { parts: Parts { orders: Arc::new(Orders::none()), ..bench.parts.clone() }, ..bench }, home);
+    let mut late = gate(&bench.parts, "acme/stranger", 4, None, Some(glass(Duration::from_secs(60))));
+    assert_eq!(denied(late.call(act(ServiceVerb::Restart))), DenialCode::NoPermit, "it is on the trail");
+    drop(late);
+    let anew = Glass { at: now().plus(Duration::from_millis(1)), ..glass(Duration::from_secs(60)) };
+    let mut anew = gate(&bench.parts, "acme/stranger", 5, None, Some(anew));
+    anew.call(act(ServiceVerb::Restart)).expect("broken again");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod context;
 mod demo;
 mod exit;
 mod failure;
+mod glass;
 mod init;
 mod inventory;
 mod key;
@@ -100,7 +101,7 @@ fn act(context: &Context, command: Command) -> Result<ExitCode, Failure> {
         Command::Undo { run, wait } => undo::undo(context, &run, wait.as_deref())?,
         Command::Approve(given) => approve::approve(context, &given)?,
         Command::Reject(given) => approve::reject(context, &given)?,
-        Command::BreakGlass(given) => approve::break_glass(context, &given)?,
+        Command::BreakGlass(given) => glass::break_glass(context, &given)?,
         Command::Pause(given) => order::pause(context, &given)?,
         Command::Unpause { resource, reason } => order::unpause(context, &resource, &reason)?,
         Command::Freeze { time, reason } => order::freeze(context, &time, &reason)?,

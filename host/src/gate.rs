@@ -40,7 +40,7 @@ use crate::audit::{AuditError, Body, IntentDraft, Trail};
 use crate::capability::{Deadline, Hands};
 use crate::inventory::Inventory;
 use crate::model::{
-    Action, Clock, Denial, DenialCode, ErrorCode, GuestError, Incident, Limits, Name, Outcome, PlaybookId, Reply,
+    Action, Clock, Denial, DenialCode, ErrorCode, Glass, GuestError, Incident, Limits, Outcome, PlaybookId, Reply,
     ResourceName, RunId, escape_to,
 };
 use crate::orders::Orders;
@@ -102,8 +102,8 @@ pub struct Pass {
     pub leases: Arc<RunLeases>,
     /// What people approved, if they were asked: the run is held to it.
     pub approved: Option<Approved>,
-    /// Who broke the glass for it.
-    pub glass: Option<Name>,
+    /// The glass that somebody broke for it. Asked before every call whether it is over.
+    pub glass: Option<Glass>,
 }
 
 /// The gate of one run.
@@ -117,7 +117,7 @@ pub struct Gate {
     step: u32,
     leases: Arc<RunLeases>,
     approved: Option<Approved>,
-    glass: Option<Name>,
+    glass: Option<Glass>,
     seen_target: bool,
     transcript: Arc<Mutex<Transcript>>,
     watcher: Box<dyn FnMut(&Call) + Send>,
@@ -198,7 +198,6 @@ impl Gate {
             Passage::Failed { code, .. } => !matches!(code, ErrorCode::Busy | ErrorCode::Indeterminate),
             Passage::Done { .. } | Passage::NotRecorded { .. } => false,
         };
-        let by_hand = effect.filter(|_| refused).and_then(|action| self.parts.hands.by_hand(&action));
         let call = Call {
             step,
             action: verb.id(),
@@ -208,12 +207,17 @@ impl Gate {
             approval: ended.approval,
             record: ended.record,
             undo: ended.undo,
-            by_hand,
+            by_hand: None,
             passage: ended.passage,
             micros: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
         };
         (self.watcher)(&call);
-        self.note(|transcript| transcript.calls.push(call));
+        self.note(|transcript| {
+            // What a person would type is found out once the run is over: looking it up here would tell the guest, by the
+            // time that its answer takes, what it may not know.
+            transcript.refused.extend(effect.filter(|_| refused).map(|action| (transcript.calls.len(), action)));
+            transcript.calls.push(call);
+        });
         ended.answer
     }
 
@@ -389,7 +393,7 @@ impl Gate {
 
     fn keep(&self, material: &crate::capability::UndoMaterial) -> Result<crate::model::UndoReference, GuestError> {
         let bytes = serde_json::to_vec(material).unwrap_or_default();
-        self.parts.undo.keep(&self.run, self.step, material.kind(), &bytes).map_err(|error| {
+        self.parts.undo.keep(&self.playbook, (&self.run, self.step), material.kind(), &bytes).map_err(|error| {
             tracing::error!("what would put this back cannot be kept, so nothing was done: {error}");
             GuestError::new(ErrorCode::Unavailable, "what would put this back cannot be kept; nothing was done")
         })

@@ -9,6 +9,7 @@
 
 mod command;
 mod config;
+mod definition;
 mod duration;
 mod file;
 mod home;
@@ -21,6 +22,7 @@ mod storage;
 
 pub use command::Command;
 pub use config::Config;
+pub use definition::Definition;
 pub use duration::parse_duration;
 pub use home::Home;
 pub use person::{KeyText, Person};

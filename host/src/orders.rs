@@ -1,4 +1,5 @@
-//! What people said that holds now: a resource is paused, everything is frozen, a publisher is no longer trusted.
+//! What people said that holds now: a resource is paused, everything is frozen, a publisher is no longer trusted, broken
+//! glass is over.
 //!
 //! A run holds the trail for as long as it lasts, and a person who wants it to stop must not have to wait for that. So an
 //! order is a file in `state/orders/`, written by whoever gives it, and the gate looks at the folder before every call: a
@@ -73,7 +74,7 @@ impl Standing {
         let applies = |given: &&Given| match &given.what {
             Order::Freeze => true,
             Order::Pause { resource: paused } => paused == resource || paused == target,
-            Order::Withdraw { .. } => false,
+            Order::Withdraw { .. } | Order::EndGlass => false,
         };
         self.given.values().filter(|given| given.holds(now)).find(applies).cloned().map(Stopped::By)
     }
@@ -84,6 +85,12 @@ impl Standing {
         let applies =
             |given: &&Given| matches!(&given.what, Order::Withdraw { publisher: whose } if whose == publisher);
         self.given.values().filter(|given| given.holds(now)).find(applies)
+    }
+
+    /// Up to when broken glass counts no more, if somebody ended it.
+    #[must_use]
+    pub fn glass_ended(&self) -> Option<Timestamp> {
+        self.given.values().find(|given| given.what == Order::EndGlass).map(|given| given.at)
     }
 
     /// Every order that somebody gave, those that have ended included.
@@ -238,6 +245,7 @@ fn file_of(order: &Order) -> String {
         Order::Pause { resource } => format!("pause.{resource}.json"),
         Order::Freeze => "freeze.json".to_owned(),
         Order::Withdraw { publisher } => format!("withdraw.{publisher}.json"),
+        Order::EndGlass => "end-glass.json".to_owned(),
     }
 }
 

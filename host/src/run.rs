@@ -10,11 +10,16 @@
 
 mod accept;
 mod admit;
+mod answers;
 mod approval;
+mod asked;
 mod check;
 mod course;
+mod definitions;
 mod error;
 mod execute;
+mod glass;
+mod people;
 mod plan;
 mod recover;
 mod report;
@@ -26,9 +31,14 @@ mod unwind;
 
 pub use accept::{Accepted, accept, refuse_unsigned, roll_back, verify};
 pub use admit::{Admitted, admit};
-pub use approval::{Answers, Approvals, Asked, LONGEST_GLASS, People, plan_digest};
+pub use answers::Answers;
+pub use approval::Approvals;
+pub use asked::Asked;
+pub use definitions::Defined;
 pub use error::RunError;
 pub use execute::{Watcher, execute};
+pub use glass::LONGEST_GLASS;
+pub use people::People;
 pub use plan::plan;
 pub use recover::Recovered;
 pub use report::RunReport;

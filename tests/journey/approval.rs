@@ -9,8 +9,6 @@ use guardian_tests::{House, Said, text, wait_until};
 
 use super::releases::release;
 
-const RUN: [&str; 6] = ["run", "guardian/service_crashed", "--incident", "service_crashed", "--target", "service.web"];
-
 /// Appends to `guardian.toml`.
 pub(crate) fn more(house: &House, text: &str) {
     let toml = house.root().join("etc/guardian.toml");
@@ -46,7 +44,7 @@ pub(crate) fn gate(house: &House, id: &str, role: &str, quorum: u32) {
 }
 
 /// A house where starting a service needs one of `oncall`, and ann, who is.
-fn house() -> (House, String) {
+pub(crate) fn house() -> (House, String) {
     let house = House::new();
     gate(&house, "ask-first", "oncall", 1);
     let ann = person(&house, "ann", "oncall");
@@ -54,14 +52,14 @@ fn house() -> (House, String) {
 }
 
 /// A run that waits.
-fn waiting(house: &House) -> String {
+pub(crate) fn waiting(house: &House) -> String {
     let said = house.heal(&["--json"]);
     assert_eq!(said.code, 6, "{said:?}");
     nothing_done(house);
     said.json()["run"].as_str().expect("a run").to_owned()
 }
 
-fn nothing_done(house: &House) {
+pub(crate) fn nothing_done(house: &House) {
     assert_eq!(house.web(), None, "something was started");
     assert!(house.records("intent").is_empty());
 }
@@ -70,7 +68,7 @@ fn resume(house: &House, run: &str) -> Said {
     house.guardian(&["run", "--resume", run])
 }
 
-fn says(said: &Said, code: i32, words: &str) {
+pub(crate) fn says(said: &Said, code: i32, words: &str) {
     assert_eq!(said.code, code, "{said:?}");
     assert!(said.out.contains(words) || said.err.contains(words), "no `{words}`: {said:?}");
     said.nothing_raw();
@@ -92,7 +90,7 @@ fn what_people_approved_is_done_once() {
     }
     assert_eq!(house.records("approved")[0]["people"][0], "ann");
     says(&resume(&house, &run), 2, "does not wait");
-    says(&house.guardian(&["approve", &run, "--key", &ann]), 2, "waits for approval");
+    says(&house.guardian(&["approve", &run, "--key", &ann]), 2, "does not wait");
     assert_eq!(house.records("intent").len(), 1);
     house.ok(&["audit", "verify"]);
 }
@@ -199,13 +197,21 @@ fn a_word_counts_for_its_own_run_and_plan() {
     // The plan on the disk: what it does, whom it asks, how many, until when. Each is what was signed and is on the trail.
     let file = approvals.join(format!("{first}.json"));
     let good = std::fs::read_to_string(&file).expect("the plan");
-    let until = serde_json::from_str::<serde_json::Value>(&good).expect("JSON")["until"].clone();
+    let document: serde_json::Value = serde_json::from_str(&good).expect("JSON");
+    let (until, incident) = (&document["until"], &document["incident"]);
     for (from, to) in [
         ("service.start", "service.restart"),
         ("[1,[\"oncall\"]]", "[0,[\"oncall\"]]"),
         ("[1,[\"oncall\"]]", "[1,[\"intern\"]]"),
         ("{\"ask-first\":[1,[\"oncall\"]]}", "{}"),
         (&until.to_string(), "9999999999999"),
+        ("\"release\":1", "\"release\":2"),
+        ("\"severity\":5", "\"severity\":9"),
+        ("\"opened_at\":1", "\"opened_at\":2"),
+        (",\"bindings\":", ",\"labels\":{\"team\":\"db\"},\"bindings\":"),
+        (&format!("\"id\":\"{}\"", incident["id"].as_str().expect("an id")), "\"id\":\"i-0\""),
+        ("\"playbook\":\"guardian/", "\"playbook\":\"stranger/"),
+        ("\"says\":\"runs ", "\"says\":\"does "),
     ] {
         let changed = good.replace(from, to);
         assert_ne!(changed, good, "{from}");
@@ -227,8 +233,13 @@ fn what_changed_since_it_was_asked_is_asked_anew() {
     };
     let playbook = |house: &House| drop(house.ok(&["playbook", "add", &text(&release(house, 2, "second"))]));
     let binding = |house: &House| more(house, "[playbook.\"guardian/service_crashed\"]\nbind = { target = 'db' }\n");
+    let command = |house: &House| {
+        let toml = std::fs::read_to_string(house.root().join("etc/guardian.toml")).expect("toml");
+        house.configure(&toml.replace("[service.web]\n", "[service.web]\nenvironment = { MODE = 'other' }\n"));
+    };
     type Change = fn(&House);
-    let changes: [(&str, Change); 3] = [
+    let changes: [(&str, Change); 4] = [
+        ("what stands behind `service.web` in guardian.toml", command),
         ("the policy has changed", policy),
         ("the playbook has changed", playbook),
         ("what guardian.toml binds has changed", binding),
@@ -313,9 +324,9 @@ fn no_wins_over_yes() {
     assert!(end["state"] == "refused" && end["reason"].to_string().contains("bob rejected it: not"), "{end}");
     // It is over: nobody takes it back, not even who said it.
     for key in [&bob, &ann] {
-        says(&house.guardian(&["approve", &run, "--key", key]), 2, "no plan of");
+        says(&house.guardian(&["approve", &run, "--key", key]), 2, "does not wait");
     }
-    says(&house.guardian(&["reject", &run, "--key", &bob, "--reason", "again"]), 2, "no plan of");
+    says(&house.guardian(&["reject", &run, "--key", &bob, "--reason", "again"]), 2, "does not wait");
     says(&resume(&house, &run), 2, "does not wait");
     nothing_done(&house);
 }
@@ -379,41 +390,45 @@ fn a_key_is_one_persons_however_it_is_written() {
 }
 
 #[test]
-fn glass_is_broken_by_who_may_and_used_by_who_says_so() {
+fn people_see_what_they_approve() {
     let (house, ann) = house();
-    let eve = key(&house, "eve");
-    more(&house, &format!("[person.eve]\nkeys = ['{}']\nbreak_glass = true\n", public(&eve)));
-    let glass = |key: &str, time: &str| {
-        house.guardian(&["break-glass", "--reason", "all is on fire", "--key", key, "--for", time])
-    };
-    let under = [&RUN[..], &["--break-glass"]].concat();
-    says(&house.guardian(&under), 2, "nobody has broken the glass");
-    says(&glass(&ann, "1m"), 3, "may not break the glass");
-    says(&glass(&eve, "61m"), 2, "an hour at most");
-    says(&glass(&eve, "1s"), 0, "GLASS BROKEN");
-    assert!(house.ok(&["status"]).out.contains("GLASS BROKEN by eve"));
-    assert_eq!(house.records("break-glass")[0]["person"], "eve");
-    std::thread::sleep(std::time::Duration::from_millis(1_100));
-    says(&house.guardian(&under), 2, "it is over");
-    nothing_done(&house);
-    says(&glass(&eve, "1m"), 0, "GLASS BROKEN");
-    // Broken glass changes nothing for a run that does not ask for it.
-    waiting(&house);
     let toml = std::fs::read_to_string(house.root().join("etc/guardian.toml")).expect("toml");
-    house.configure(&toml.replace("[service.web]\n", "[service.web]\nprotected = true\n"));
-    let said = house.guardian(&under);
-    assert_ne!(said.code, 0, "{said:?}");
-    assert_eq!(house.web(), None, "a protected service was started: {said:?}");
-    house.configure(&toml);
-    says(&house.guardian(&under), 0, "GLASS BROKEN");
-    assert!(house.web().is_some());
-    let intent = house.records("intent").pop().expect("an intent");
-    assert!(intent.to_string().contains("break-glass by eve"), "{intent}");
-    // Nor does a playbook need a permit under it, and only under it.
-    super::heal::kill(&house);
-    std::fs::remove_file(house.permits().join("service_crashed.cedar")).expect("its permits");
-    assert_eq!(house.heal(&[]).code, 3);
-    assert_eq!(house.web(), None);
-    says(&house.guardian(&under), 0, "GLASS BROKEN");
-    assert!(house.web().is_some());
+    house.configure(&toml.replace("[service.web]\n", "[service.web]\nenvironment = { TOKEN = 'hunter2' }\n"));
+    let said = house.heal(&["--label", "team=web"]);
+    let run = house.records("waiting")[0]["run"].as_str().expect("a run").to_owned();
+    let approved = house.ok(&["approve", &run, "--key", &ann]);
+    for said in [&said, &approved] {
+        for words in [
+            "service.start service.web",
+            "claims team = web",
+            "target = web",
+            "service.web runs ",
+            "ask-first: 1 of oncall",
+        ] {
+            says(said, said.code, words);
+        }
+        assert!(!said.out.contains("hunter2") && !said.err.contains("hunter2"), "{said:?}");
+    }
+    let plan = std::fs::read_to_string(house.root().join(format!("var/state/approvals/{run}.json"))).expect("the plan");
+    assert!(!plan.contains("hunter2"), "{plan}");
+}
+
+#[test]
+fn a_plan_waits_on_one_trail() {
+    let ((here, ann), (there, _)) = (house(), house());
+    let run = waiting(&here);
+    here.ok(&["approve", &run, "--key", &ann]);
+    waiting(&there);
+    more(&there, &format!("[person.both]\nkeys = ['{}']\nroles = ['oncall']\n", public(&ann)));
+    let folder = |house: &House| house.root().join("var/state/approvals");
+    let mut moved = 0;
+    for file in std::fs::read_dir(folder(&here)).expect("the approvals") {
+        let file = file.expect("an entry");
+        moved += std::fs::copy(file.path(), folder(&there).join(file.file_name())).expect("copied");
+    }
+    assert!(moved > 0);
+    for command in [&["run", "--resume", &run][..], &["approve", &run, "--key", &ann]] {
+        says(&there.guardian(command), 2, "another home");
+    }
+    nothing_done(&there);
 }

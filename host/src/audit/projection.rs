@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::effects::{Effect, Effects, Fate};
 use super::record::{Body, Found, Record, StoreChange};
-use crate::model::{Digest, Given, Name, Order, Outcome, PlaybookId, ResourceName, RunId, RunState, Timestamp};
+use crate::model::{Digest, Given, Glass, Name, Order, Outcome, PlaybookId, ResourceName, RunId, RunState, Timestamp};
 
 /// How many runs are remembered: what `guardian status` shows, with room for a busy day.
 pub const REMEMBERED_RUNS: usize = 256;
@@ -121,6 +121,8 @@ pub struct State {
     orders: Vec<Given>,
     /// Plans that wait for people.
     waiting: BTreeMap<RunId, Waiting>,
+    /// Glass that people broke, the last of each; what has ended leaves with the next one.
+    glass: Vec<Glass>,
     runs: VecDeque<RunSummary>,
     policy: Option<Digest>,
 }
@@ -209,6 +211,12 @@ impl State {
         &self.waiting
     }
 
+    /// Glass that people broke on this trail, the last of each person; some of it may have ended.
+    #[must_use]
+    pub fn glass(&self) -> &[Glass] {
+        &self.glass
+    }
+
     /// The policy set that was loaded last.
     #[must_use]
     pub const fn policy(&self) -> Option<Digest> {
@@ -238,6 +246,11 @@ impl State {
             Body::Order(given) => {
                 self.orders.retain(|earlier| earlier.what != given.what && earlier.holds(record.t));
                 self.orders.push(given.clone());
+            }
+            Body::BreakGlass { person, reason, until } => {
+                self.glass.retain(|earlier| earlier.person != *person && record.t < earlier.until);
+                let (person, reason) = (person.clone(), reason.clone());
+                self.glass.push(Glass { person, reason, at: record.t, until: *until });
             }
             _ => {
                 self.apply_to_runs(record);

@@ -119,6 +119,16 @@ impl ConfigHand {
         ))
     }
 
+    /// What a restore would install, as bytes that are the same only if content, owner and mode are. May be guessed from its
+    /// content: for a keyed digest, and for nothing else.
+    ///
+    /// # Errors
+    /// When the baseline cannot be used.
+    pub(super) fn installs(&self, name: &Name) -> Result<Vec<u8>, HandError> {
+        let Installed { digest, stamp } = installed(&baseline(self.config(name)?)?);
+        Ok(format!("{digest} {}:{} {:o}", stamp.uid, stamp.gid, stamp.mode).into_bytes())
+    }
+
     pub(super) fn observe(&self, name: &Name, deadline: Deadline) -> Outcome {
         match self.status(name, deadline) {
             Ok(status) => Outcome::Done { reply: Reply::Config(status) },

@@ -91,6 +91,18 @@ impl RealHands {
         }
     }
 
+    /// What stands outside `guardian.toml` and decides what an act on a resource comes to, as bytes for a keyed digest: of a
+    /// configuration what its baseline says now. Empty for everything else.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn baseline(&self, resource: &ResourceName) -> Result<Vec<u8>, HandError> {
+        match resource.kind() {
+            ResourceKind::Config => self.configs.installs(&plain_name(resource.name())?),
+            _ => Ok(Vec::new()),
+        }
+    }
+
     /// The hand on services, for what a person does with them.
     #[must_use]
     pub fn services(&self) -> &ServiceHand {

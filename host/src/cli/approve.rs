@@ -1,24 +1,30 @@
-//! `guardian approve`, `reject` and `break-glass`: people's signed words.
+//! `guardian approve` and `reject`: people's signed words to a plan that waits.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 
+use crate::audit::Reader;
 use crate::durable::Folder;
 use crate::inventory::parse_duration;
 use crate::model::{EffectClass, Name, RunId, escape_to};
-use crate::run::{Approvals, Asked, LONGEST_GLASS, Site, close_waiting};
+use crate::run::{Approvals, Asked, Site, close_waiting};
 use crate::trust::{SigningKey, Word, with_ssh_signature};
 
 use super::Exit;
-use super::arguments::{ApproveArguments, GlassArguments, RejectArguments};
+use super::arguments::{ApproveArguments, RejectArguments};
 use super::context::{Context, folder_of};
 use super::failure::Failure;
 use super::screen::{Screen, Tone};
 
 /// A statement, or a signature over one, in bytes.
 const LARGEST: u64 = 64 * 1024;
+/// How many effects, and how many resources, are shown: two screens, which a person still reads.
+const MOST_SHOWN: usize = 100;
+/// How much of a name or a value is shown, in characters: labels and arguments may be that long.
+const SHOWN: usize = 256;
 
 pub(super) fn approve(context: &Context, given: &ApproveArguments) -> Result<Exit, Failure> {
     let site = context.site()?;
@@ -38,6 +44,7 @@ pub(super) fn approve(context: &Context, given: &ApproveArguments) -> Result<Exi
         for line in shown(&asked) {
             context.screen.aside(&line);
         }
+        context.screen.aside(&format!("this approves {}", scope(given.exact)));
         context.screen.raw(&word.payload());
         return Ok(Exit::Ok);
     }
@@ -58,12 +65,17 @@ pub(super) fn approve(context: &Context, given: &ApproveArguments) -> Result<Exi
     let answers = approvals.answers(&site, &asked)?;
     let missing = answers.missing(&asked);
     if screen.json() {
-        let shape = json!({ "run": asked.run, "person": person, "plan": asked.plan(), "effects": asked.effects_json(), "missing": missing });
+        let shape = json!({
+            "run": asked.run, "person": person, "plan": asked.plan(), "effects": asked.effects_json(),
+            "exact": answers.exact(), "missing": missing,
+        });
         screen.document("approve", &shape)?;
         return Ok(Exit::Ok);
     }
     show(screen, &asked);
-    screen.say(&format!("{} by {person}", screen.paint(Tone::Good, "approved")));
+    // If anybody asks for the exact sequence, that holds for all.
+    let scope = scope(answers.exact());
+    screen.say(&format!("{} by {person}: {scope}", screen.paint(Tone::Good, "approved")));
     match missing.as_slice() {
         [] => screen.say(&format!("go on with `guardian{} run --resume {}`", context.home.flag(), asked.run)),
         missing => screen.say(&format!("still needed: {}", missing.join("; "))),
@@ -100,45 +112,18 @@ fn rejected(context: &Context, asked: &Asked, person: &Name) -> Result<Exit, Fai
 
 /// Ends what was rejected, on the trail, if nobody holds it. Says whether it did.
 fn ended(context: &Context) -> Result<bool, Failure> {
-    let Ok((site, lock)) = context.site_to_write(Some(Duration::ZERO)) else { return Ok(false) };
+    let Some((site, lock)) = context.site_to_write_if_free()? else { return Ok(false) };
     let trail = site.open_trail(lock)?;
     close_waiting(&site, &trail)?;
     trail.close()?;
     Ok(true)
 }
 
-pub(super) fn break_glass(context: &Context, given: &GlassArguments) -> Result<Exit, Failure> {
-    let time = time(&given.time)?;
-    if time > LONGEST_GLASS {
-        return Err(Failure::usage("--for: glass stays broken for an hour at most".to_owned()));
-    }
-    if given.reason.trim().is_empty() {
-        return Err(Failure::usage("say why: --reason must not be empty".to_owned()));
-    }
-    let key = load(&given.key)?;
-    let (site, lock) = context.site_to_write(None)?;
-    let trail = site.open_trail(lock)?;
-    let now = site.clock.now();
-    let word = Word::BreakGlass { reason: escape_to(&given.reason, 1_000), at: now, until: now.plus(time) };
-    let (person, until) = Approvals::open(&site)?.break_glass(&site, &trail, &word.sign(&key))?;
-    trail.close()?;
-    let screen = &context.screen;
-    if screen.json() {
-        screen.document("break-glass", &json!({ "person": person, "until": until.to_string() }))?;
-    } else {
-        let loud = screen.paint(Tone::Bad, "GLASS BROKEN");
-        screen.say(&format!("{loud} by {person} until {until}; it is on record"));
-        let flag = context.home.flag();
-        screen
-            .say(&format!("use it with `guardian{flag} run PUBLISHER/NAME ... --break-glass`; hard rules still hold"));
-    }
-    Ok(Exit::Ok)
-}
-
 fn asked(site: &Site, run: &str) -> Result<(Approvals, Asked), Failure> {
     let run: RunId = run.parse().map_err(|error| Failure::usage(format!("{error}")))?;
     let approvals = Approvals::open(site)?;
-    let asked = approvals.asked(&run)?;
+    // What the trail says of it counts: nobody is shown, and signs, a plan that was changed on the disk.
+    let asked = approvals.asked(site, &Reader::open(site.home.var())?.state()?, &run)?;
     Ok((approvals, asked))
 }
 
@@ -148,25 +133,64 @@ pub(super) fn show(screen: &Screen, asked: &Asked) {
 }
 
 fn shown(asked: &Asked) -> Vec<String> {
-    let mut lines = vec![format!(
-        "{} release {} for {} on {} (severity {})",
-        asked.playbook, asked.release, asked.incident.kind, asked.incident.target, asked.incident.severity
-    )];
-    for (number, (effect, class)) in asked.effects().enumerate() {
+    let incident = &asked.incident;
+    let mut lines = vec![
+        format!("{} release {}, component {}", asked.playbook, asked.release, asked.component),
+        format!(
+            "  for {} on {} (severity {}, incident {})",
+            incident.kind,
+            incident.target,
+            incident.severity,
+            escape_to(&incident.id, SHOWN)
+        ),
+    ];
+    lines.extend(pairs(&incident.labels, "claims").map(|pairs| format!("  somebody {pairs}")));
+    lines.extend(pairs(&incident.bindings, "binds").map(|pairs| format!("  guardian.toml {pairs}")));
+    for (number, (effect, class)) in asked.effects().enumerate().take(MOST_SHOWN) {
         let mark = if class == EffectClass::Irreversible { " (irreversible, CANNOT be put back)" } else { "" };
-        lines.push(format!("  {}. {} {}{mark}", number + 1, effect.action, escape_to(&effect.resource, 120)));
+        let arguments = pairs(&effect.arguments, "with").map_or_else(String::new, |pairs| format!(" {pairs}"));
+        let resource = escape_to(&effect.resource, SHOWN);
+        lines.push(format!("  {}. {} {resource}{arguments}{mark}", number + 1, escape_to(&effect.action, SHOWN)));
     }
-    lines.push(format!("  plan {}, until {}", asked.plan(), asked.until));
-    lines.extend(asked.wants().iter().map(|wants| format!("  gate {wants}")));
+    let rest = |all: usize, what: &str| {
+        let rest = all.checked_sub(MOST_SHOWN).filter(|rest| *rest > 0)?;
+        Some(format!("  and {rest} more {what}: read them in var/state/approvals/{}.json before you sign", asked.run))
+    };
+    lines.extend(rest(asked.effects.len(), "effects"));
+    let defined = asked.definitions.iter().take(MOST_SHOWN);
+    lines.extend(defined.map(|(name, defined)| {
+        format!("  {} {} ({})", escape_to(name, SHOWN), escape_to(&defined.says, 400), defined.digest)
+    }));
+    lines.extend(rest(asked.definitions.len(), "resources"));
+    lines.push(format!("  policy {}", asked.policy));
+    lines.push(format!(
+        "  plan {}, until {}, in the home of {}",
+        asked.plan(),
+        asked.until,
+        escape_to(&asked.trail, 200)
+    ));
+    lines.extend(asked.wants().iter().map(|wants| format!("  gate {}", escape_to(wants, 400))));
     lines
 }
 
-fn time(given: &str) -> Result<Duration, Failure> {
+/// `VERB a = b, c = d`, escaped; none if there is nothing.
+fn pairs(all: &BTreeMap<String, String>, verb: &str) -> Option<String> {
+    let shown = |(key, value): (&String, &String)| format!("{} = {}", escape_to(key, SHOWN), escape_to(value, SHOWN));
+    let words: Vec<String> = all.iter().map(shown).collect();
+    (!words.is_empty()).then(|| format!("{verb} {}", words.join(", ")))
+}
+
+/// How closely a run that is approved so must follow its plan.
+const fn scope(exact: bool) -> &'static str {
+    if exact { "exactly this sequence" } else { "these effects, each at most as often, in any order" }
+}
+
+pub(super) fn time(given: &str) -> Result<Duration, Failure> {
     let time = parse_duration(given).map_err(|problem| Failure::usage(format!("--for: {problem}")))?;
     if time.is_zero() { Err(Failure::usage("--for must be more than 0".to_owned())) } else { Ok(time) }
 }
 
-fn load(key: &Path) -> Result<SigningKey, Failure> {
+pub(super) fn load(key: &Path) -> Result<SigningKey, Failure> {
     let (folder, name) = folder_of(key)?;
     Ok(SigningKey::load(&folder, &name)?)
 }

@@ -206,8 +206,11 @@ pub struct GlassArguments {
     #[arg(long = "for", value_name = "TIME", default_value = "15m")]
     pub time: String,
     /// Your private key file.
-    #[arg(long, value_name = "FILE")]
-    pub key: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "end")]
+    pub key: Option<PathBuf>,
+    /// End glass that is broken, whoever broke it; takes hold within one call and needs no key.
+    #[arg(long, conflicts_with_all = ["key", "time"])]
+    pub end: bool,
 }
 
 /// `guardian pause`.

@@ -173,7 +173,7 @@ fn run_one(
 ) -> Result<RunReport, Failure> {
     let (site, lock) = context.within(stage.root()).site_to_write(None)?;
     let request = Request::new(&site.configuration.inventory, playbook, kind, &format!("service.{target}"), 8, labels)?;
-    let report = run::one(&site, lock, &request, None, &context.screen)?;
+    let report = run::one(&site, lock, &request, false, &context.screen)?;
     story::end(&context.screen, &report);
     Ok(report)
 }

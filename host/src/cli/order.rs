@@ -148,7 +148,7 @@ pub(super) fn while_ordered<T>(
 }
 
 /// Puts new orders on the trail, if no run holds it. Says whether it did.
-fn record(context: &Context, site: &Site) -> Result<bool, Failure> {
+pub(super) fn record(context: &Context, site: &Site) -> Result<bool, Failure> {
     let Some((_, lock)) = context.site_to_write_if_free().map_err(not_recorded)? else { return Ok(false) };
     take_down(site, lock).map_err(not_recorded)?;
     Ok(true)

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::audit::{Trail, TrailLock};
 use crate::capability::Hands;
 use crate::inventory::parse_duration;
-use crate::model::Name;
+use crate::model::Glass;
 use crate::run::{Approvals, Request, RunError, RunReport, Site, Watcher, execute, resume};
 
 use super::Exit;
@@ -26,8 +26,7 @@ pub(super) fn run(context: &Context, given: &RunArguments) -> Result<Exit, Failu
         (Some(run), _) => again(&site, lock, run, screen)?,
         (None, Some(incident)) => {
             let request = request(&site, incident)?;
-            let glass = given.break_glass.then(|| broken(&site, screen)).transpose()?;
-            one(&site, lock, &request, glass, screen)?
+            one(&site, lock, &request, given.break_glass, screen)?
         }
         (None, None) => return Err(Failure::usage("name a playbook, or a run with --resume".to_owned())),
     };
@@ -51,23 +50,28 @@ pub(super) fn request(site: &Site, given: &IncidentArguments) -> Result<Request,
     Ok(Request::new(inventory, &given.playbook, &given.incident, &given.target, given.severity, &given.labels)?)
 }
 
-fn broken(site: &Site, screen: &Screen) -> Result<Name, Failure> {
-    let (person, until) = Approvals::open(site)?.broken_glass(site)?;
-    let loud = screen.paint(Tone::Bad, "GLASS BROKEN");
-    screen.say(&format!("{loud} by {person} until {until}: permitted is what no hard rule forbids"));
-    Ok(person)
-}
-
-/// Runs one request on an opened home, and shows each call as it ends.
+/// Runs one request on an opened home, and shows each call as it ends. With `glass` under the glass that somebody broke.
 pub(super) fn one(
     site: &Site,
     lock: TrailLock,
     request: &Request,
-    glass: Option<Name>,
+    glass: bool,
     screen: &Screen,
 ) -> Result<RunReport, Failure> {
     screen.say(&format!("run {} for {} on {}", request.playbook, request.kind, request.target));
-    carried(site, lock, screen, |trail, hands, watcher| execute(site, trail, hands, request, glass, watcher))
+    carried(site, lock, screen, |trail, hands, watcher| {
+        let broken = || -> Result<Glass, RunError> {
+            let glass = Approvals::open(site)?.glass_for(site, &trail, &request.playbook)?;
+            let loud = screen.paint(Tone::Bad, "GLASS BROKEN");
+            screen.say(&format!(
+                "{loud} by {} until {}: permitted is what no hard rule forbids",
+                glass.person, glass.until
+            ));
+            Ok(glass)
+        };
+        let glass = glass.then(broken).transpose()?;
+        execute(site, trail, hands, request, glass, watcher)
+    })
 }
 
 /// Goes on with a run that people approved.

@@ -7,8 +7,7 @@ use serde_json::json;
 use crate::audit::{Reader, RunSummary, State};
 use crate::capability::{Deadline, HandError, Hands, RealHands};
 use crate::model::{
-    GuestError, Name, Reading, ResourceKind, ResourceName, RunId, RunState, ServiceStatus, Timestamp, Verdict,
-    escape_to,
+    Glass, GuestError, Name, Reading, ResourceKind, ResourceName, RunId, RunState, ServiceStatus, Verdict, escape_to,
 };
 use crate::run::{Answers, Approvals, Asked, Site};
 
@@ -52,7 +51,7 @@ pub(super) fn status(context: &Context) -> Result<Exit, Failure> {
     } else {
         show(context, &services, &beside, &state);
         orders(&context.screen, &site);
-        glass(&context.screen, &site);
+        glass(&context.screen, &site, &state);
         waits(context, &state, &site);
         context.screen.say(&format!("{policies} policies · {records} signed records"));
         doubts(context, &state);
@@ -128,17 +127,19 @@ fn document(
         .waiting()
         .iter()
         .map(|(run, waiting)| {
-            let (asked, answers) = plan(site, run).unzip();
+            let (asked, answers) = plan(site, state, run).unzip();
             let missing = asked.as_ref().zip(answers.as_ref()).map(|(asked, answers)| answers.missing(asked));
             json!({
                 "run": run, "plan": waiting.plan, "until": waiting.until.to_string(),
                 "playbook": asked.as_ref().map(|asked| &asked.playbook),
                 "target": asked.as_ref().map(|asked| &asked.incident.target),
+                "exact": answers.as_ref().map(Answers::exact),
                 "approved_by": answers.map(|answers| answers.people()), "missing": missing,
             })
         })
         .collect();
-    let glass = broken(site).map(|(person, until)| json!({ "person": person, "until": until.to_string() }));
+    let glass = broken(site, state).into_iter().max_by_key(|glass| glass.until);
+    let glass = glass.map(|glass| json!({ "person": glass.person, "until": glass.until.to_string() }));
     json!({
         "services": services, "resources": beside, "runs": runs, "in_doubt": in_doubt, "orders": orders, "waiting": waiting, "glass": glass,
         "policies": policies, "records": records,
@@ -205,26 +206,29 @@ fn orders(screen: &Screen, site: &Site) {
 }
 
 /// Broken glass is loud for as long as it lasts.
-fn glass(screen: &Screen, site: &Site) {
-    if let Some((person, until)) = broken(site) {
-        screen.say(&screen.paint(Tone::Bad, &format!("GLASS BROKEN by {person} until {until}")));
+fn glass(screen: &Screen, site: &Site, state: &State) {
+    for Glass { person, reason, until, .. } in broken(site, state) {
+        let word = screen.paint(Tone::Bad, "GLASS BROKEN");
+        let end = format!("end it with `guardian{} break-glass --end --reason WHY`", site.home.flag());
+        screen.say(&format!("{word} by {person} until {until}: {}; {end}", escape_to(&reason, 200)));
     }
 }
 
-fn broken(site: &Site) -> Option<(Name, Timestamp)> {
-    Approvals::there(site).ok()??.broken_glass(site).ok()
+fn broken(site: &Site, state: &State) -> Vec<Glass> {
+    let there = Approvals::there(site).ok().flatten();
+    there.and_then(|approvals| approvals.broken_glass(site, state).ok()).unwrap_or_default()
 }
 
 /// The plans that wait, and what people have said to them.
 fn waits(context: &Context, state: &State, site: &Site) {
     let (screen, flag) = (&context.screen, context.home.flag());
     for (run, waiting) in state.waiting() {
-        let (about, stands) = match plan(site, run) {
+        let (about, stands) = match plan(site, state, run) {
             Some((asked, answers)) => {
                 let about = format!("{} on {}, ", asked.playbook, asked.incident.target);
                 let missing = answers.missing(&asked);
-                let by: Vec<String> = answers.people().iter().map(ToString::to_string).collect();
-                let by = if by.is_empty() { String::new() } else { format!("; approved by {}", by.join(", ")) };
+                let nobody = answers.people().is_empty();
+                let by = if nobody { String::new() } else { format!("; approved by {}", answers.so_far()) };
                 let next = match (&answers.no, missing.is_empty()) {
                     _ if waiting.until <= site.clock.now() => "its time is over: run it again".to_owned(),
                     (Some((person, _)), _) => format!("rejected by {person}; the next run ends it"),
@@ -240,9 +244,9 @@ fn waits(context: &Context, state: &State, site: &Site) {
     }
 }
 
-fn plan(site: &Site, run: &RunId) -> Option<(Asked, Answers)> {
+fn plan(site: &Site, state: &State, run: &RunId) -> Option<(Asked, Answers)> {
     let approvals = Approvals::there(site).ok()??;
-    let asked = approvals.asked(run).ok()?;
+    let asked = approvals.asked(site, state, run).ok()?;
     let answers = approvals.answers(site, &asked).ok()?;
     Some((asked, answers))
 }

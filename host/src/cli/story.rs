@@ -164,7 +164,7 @@ fn ask_why(screen: &Screen, report: &RunReport) {
         // A guest's text that is no name is none that policy was asked about.
         let resource: ResourceName = call.resource.parse().ok()?;
         let by_policy = matches!(&call.passage, Passage::Denied { code, .. } if BY_POLICY.contains(code));
-        by_policy.then(|| (call.action, resource))
+        by_policy.then_some((call.action, resource))
     };
     let asked: std::collections::BTreeSet<_> = report.transcript.calls.iter().filter_map(denied).collect();
     for (action, resource) in asked.into_iter().take(QUESTIONS) {

@@ -1,10 +1,10 @@
 //! Before a call is let through: the policy's answer, and what people said besides.
 //!
 //! In this order. A process that was asked to end begins nothing. A publisher whose trust was taken back gets no call at
-//! all. The policy decides, with what calls under way have reserved counted (INVARIANT 2); gates that it finds closed are
-//! opened by the people that approved this plan, each gate by its own, or by nobody. Only then, so that a playbook without a
-//! permit learns nothing of what people do: a paused resource or a freeze (INVARIANT 11), the plan that was approved,
-//! the lease of the target, and what is in doubt.
+//! all. Broken glass that is over counts no more. The policy decides, with what calls under way have reserved counted
+//! (INVARIANT 2). Only then, so that a playbook without a permit learns nothing of what people do: a paused resource or a
+//! freeze (INVARIANT 11). Gates that the policy finds closed are opened by the people that approved this plan, each gate by
+//! its own, or by nobody. Last come the plan that was approved, the lease of the target, and what is in doubt.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -25,8 +25,8 @@ const LOOK_FIRST: Duration = Duration::from_secs(2);
 
 /// Why a permitted effect is held back.
 enum Held {
-    /// By a person, or by the plan; with what the operator is told of it.
-    Back(DenialCode, Vec<String>),
+    /// By the plan that people approved.
+    Departs,
     /// By another run.
     Busy(RunId),
     /// By an act whose end nobody knows.
@@ -54,17 +54,21 @@ impl Gate {
         let Ok(resource) = action.resource() else {
             return self.deny(&action, DenialCode::NoPermit, Vec::new());
         };
+        self.heed_glass(&standing);
         // INVARIANT 2: nothing is spent, prepared or written before this answer.
         let (decision, reservation) = self.decide(&action, &resource, &BTreeSet::new());
-        let Decision::NeedsApproval { approvers, quorum, policies } = decision else {
-            return self.decided(&action, decision, reservation, &standing);
+        let denied = matches!(decision, Decision::Denied(_));
+        // Before anybody is asked to approve it: nobody is asked about what a person holds back anyway.
+        let target = match action.verb().class().is_effect() && !denied {
+            true => match self.ordered(&resource, &standing) {
+                Ok(target) => Some(target),
+                Err((code, why)) => return self.deny(&action, code, why),
+            },
+            false => None,
         };
-        // Nobody is asked about what a person holds back anyway.
-        if action.verb().class().is_effect()
-            && let Err(Held::Back(code, why)) = self.ordered(&resource, &standing)
-        {
-            return self.deny(&action, code, why);
-        }
+        let Decision::NeedsApproval { approvers, quorum, policies } = decision else {
+            return self.decided(&action, decision, reservation, target);
+        };
         let who = format!("{quorum} of {}", approvers.iter().cloned().collect::<Vec<_>>().join(", "));
         let (approval, roles) = match (self.parts.approvals, &self.approved) {
             (Approvals::Assumed, _) => {
@@ -83,7 +87,17 @@ impl Gate {
             }
         };
         let (decision, reservation) = self.decide(&action, &resource, &roles);
-        Ended { approval, ..self.decided(&action, decision, reservation, &standing) }
+        Ended { approval, ..self.decided(&action, decision, reservation, target) }
+    }
+
+    /// Broken glass ends by its time, or because a person ended it, also in the middle of a run.
+    fn heed_glass(&mut self, standing: &Standing) {
+        let Some(glass) = &self.glass else { return };
+        let recorded = self.parts.trail.state(|state| state.order(&Order::EndGlass).map(|given| given.at));
+        if !glass.holds(standing.glass_ended().max(recorded), self.parts.clock.now()) {
+            self.glass = None;
+            self.note(|transcript| transcript.glass_over = true);
+        }
     }
 
     fn opens(&self, approved: &Approved, gates: &[String]) -> bool {
@@ -96,20 +110,20 @@ impl Gate {
         action: &Action,
         decision: Decision,
         reservation: Option<Reservation>,
-        standing: &Standing,
+        target: Option<ResourceName>,
     ) -> Ended {
         match decision {
-            Decision::Permitted(permit) if action.verb().class().is_effect() => match self.may_act(&permit, standing) {
-                Ok(target) => self.effect(permit, reservation, &target),
-                Err(Held::Back(code, why)) => self.deny(action, code, why),
-                Err(Held::InDoubt { record, verb }) => {
+            Decision::Permitted(permit) => match target.map(|target| self.may_act(&permit, &target).map(|()| target)) {
+                None => self.read(permit),
+                Some(Ok(target)) => self.effect(permit, reservation, &target),
+                Some(Err(Held::Departs)) => self.deny(action, DenialCode::DepartsFromPlan, Vec::new()),
+                Some(Err(Held::InDoubt { record, verb })) => {
                     let message =
                         format!("whether {verb} happened before is not known (record {record}): a person has to look");
                     self.held_up(&permit, message)
                 }
-                Err(Held::Busy(run)) => self.held_up(&permit, format!("run {run} is at work on it")),
+                Some(Err(Held::Busy(run))) => self.held_up(&permit, format!("run {run} is at work on it")),
             },
-            Decision::Permitted(permit) => self.read(permit),
             Decision::Denied(refusal) => self.deny(action, refusal.code, refusal.policies),
             Decision::NeedsApproval { policies, .. } => self.deny(action, DenialCode::NeedsApproval, policies),
         }
@@ -120,19 +134,18 @@ impl Gate {
         self.not_prepared(permit, error, permit.policies().to_vec(), Instant::now())
     }
 
-    /// What may still hold a permitted effect back: a person's order, the plan that people approved, another run. Gives the
-    /// target that the resource belongs to.
-    fn may_act(&mut self, permit: &Permit, standing: &Standing) -> Result<ResourceName, Held> {
-        let target = self.ordered(permit.resource(), standing)?;
+    /// What may still hold a permitted effect on what belongs to `target` back: the plan that people approved, another run,
+    /// what is in doubt.
+    fn may_act(&mut self, permit: &Permit, target: &ResourceName) -> Result<(), Held> {
         if self.departs(permit.action()) {
-            return Err(Held::Back(DenialCode::DepartsFromPlan, Vec::new()));
+            return Err(Held::Departs);
         }
         if self.parts.approvals == Approvals::Required {
-            self.leases.take(&target).map_err(Held::Busy)?;
+            self.leases.take(target).map_err(Held::Busy)?;
             self.in_doubt(permit.resource())?;
             self.look_first();
         }
-        Ok(target)
+        Ok(())
     }
 
     /// INVARIANT 9: what may or may not have happened to a resource is not done again, by whatever run it was begun.
@@ -164,8 +177,8 @@ impl Gate {
         }
     }
 
-    /// What people ordered about a resource; its target if they did not.
-    fn ordered(&self, resource: &ResourceName, standing: &Standing) -> Result<ResourceName, Held> {
+    /// What people ordered about a resource, with what the operator is told of it; its target if they did not.
+    fn ordered(&self, resource: &ResourceName, standing: &Standing) -> Result<ResourceName, (DenialCode, Vec<String>)> {
         let target = self.parts.inventory.target_of(resource);
         // INVARIANT 11: asked after the policy, so that a playbook without a permit learns nothing of what people do.
         match standing.stops(resource, &target, self.parts.clock.now()) {
@@ -173,9 +186,9 @@ impl Gate {
             Some(Stopped::By(given)) => {
                 let paused = matches!(given.what, Order::Pause { .. });
                 let code = if paused { DenialCode::Paused } else { DenialCode::Frozen };
-                return Err(Held::Back(code, vec![said(&given)]));
+                return Err((code, vec![said(&given)]));
             }
-            Some(Stopped::Doubt(problem)) => return Err(Held::Back(DenialCode::Frozen, vec![problem])),
+            Some(Stopped::Doubt(problem)) => return Err((DenialCode::Frozen, vec![problem])),
         }
         Ok(target)
     }
@@ -258,7 +271,7 @@ impl Gate {
             windows: BTreeSet::new(),
             approvals: approvals.clone(),
             labels: Arc::clone(&self.labels),
-            glass: self.glass.clone(),
+            glass: self.glass.as_ref().map(|glass| glass.person.clone()),
         }
     }
 

@@ -5,8 +5,8 @@
 use serde::Serialize;
 
 use super::PlannedEffect;
-use crate::capability::Evidence;
-use crate::model::{EffectClass, ErrorCode, LimitHit};
+use crate::capability::{Evidence, Hands};
+use crate::model::{Action, EffectClass, ErrorCode, LimitHit};
 
 /// How one call went.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -64,7 +64,7 @@ pub struct Call {
     /// Where the undo material lies, if some was kept.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub undo: Option<String>,
-    /// What a person would type to do the same, if it was refused or failed.
+    /// What a person would type to do the same, if it was refused or failed; found out once the run is over.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_hand: Option<String>,
     /// How it went.
@@ -97,4 +97,21 @@ pub struct Transcript {
     pub evidence: Option<Evidence>,
     /// How many calls policy refused.
     pub denied: u64,
+    /// Effects that were refused or failed, and where they stand in `calls`, until [`Transcript::by_hand`] has named what a
+    /// person would type instead.
+    pub refused: Vec<(usize, Action)>,
+    /// Set once the glass that was broken for the run was over.
+    pub glass_over: bool,
+}
+
+impl Transcript {
+    /// Names what a person would type instead of each effect that was refused or failed. This may look at the disk, so it is
+    /// for after the run, when no guest can tell by the time how far the look got.
+    pub fn by_hand(&mut self, hands: &Hands) {
+        for (at, action) in std::mem::take(&mut self.refused) {
+            if let Some(call) = self.calls.get_mut(at) {
+                call.by_hand = hands.by_hand(&action);
+            }
+        }
+    }
 }

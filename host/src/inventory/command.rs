@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::InventoryError;
@@ -16,7 +16,7 @@ use super::file::File;
 use crate::model::{Name, ResourceName};
 
 /// A command of the operator's.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Command {
     /// Program (an absolute path) and arguments.
     pub argv: Vec<String>,

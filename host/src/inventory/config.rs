@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::InventoryError;
@@ -17,7 +17,7 @@ use super::resource::{AfterFailure, Healed};
 use crate::model::{Name, ResourceName};
 
 /// A configuration file with a baseline.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Config {
     /// The file; an absolute path.
     pub path: PathBuf,

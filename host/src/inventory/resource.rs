@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use super::{Command, Config, Storage};
 use crate::model::{Name, PlaybookId, ResourceName};
 
@@ -24,7 +26,7 @@ pub struct Inventory {
 }
 
 /// What becomes of what a run did when its target is not healed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum AfterFailure {
     /// It is left as it is, and a person is called.
     Leave,
@@ -33,7 +35,7 @@ pub enum AfterFailure {
 }
 
 /// A service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Service {
     /// Who supervises it.
     pub supervisor: Supervisor,
@@ -54,7 +56,7 @@ pub struct Service {
 }
 
 /// Who supervises a service.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Supervisor {
     /// systemd, by unit name: `unit = "nginx.service"`.
     Systemd {
@@ -66,7 +68,7 @@ pub enum Supervisor {
 }
 
 /// What Guardian's keeper runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct CommandLine {
     /// Program (an absolute path) and arguments.
     pub argv: Vec<String>,
@@ -89,7 +91,7 @@ pub struct CommandLine {
 }
 
 /// Something to look at on its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Probe {
     /// How to look.
     pub check: Check,
@@ -100,7 +102,7 @@ pub struct Probe {
 }
 
 /// How to look, and what counts as an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
     /// What to do.
     pub look: Look,
@@ -115,7 +117,7 @@ pub struct Check {
 }
 
 /// One way to look.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub enum Look {
     /// The supervisor's own word (`running`), for a service without an address.
     Supervisor,
@@ -134,7 +136,7 @@ pub enum Look {
 }
 
 /// When a resource counts as healed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Healed {
     /// How many good looks in a row.
     pub successes: u32,
@@ -145,7 +147,7 @@ pub struct Healed {
 }
 
 /// How often healing may be tried.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Attempts {
     /// At most so often ...
     pub attempts: u32,

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
 use super::InventoryError;
@@ -29,7 +29,7 @@ const LONGEST: usize = 255;
 const YOUNGEST: Duration = Duration::from_secs(60);
 
 /// A place where data lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Storage {
     /// The folder; an absolute path.
     pub path: PathBuf,
@@ -54,7 +54,7 @@ pub struct Storage {
 }
 
 /// How much of something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub enum Share {
     /// Percent of all there is.
     Percent(u64),
@@ -63,7 +63,7 @@ pub enum Share {
 }
 
 /// One way to make room.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Step {
     /// Old files are compressed where they are.
     Compress(Files),
@@ -76,7 +76,7 @@ pub enum Step {
 }
 
 /// Which files a step takes.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Files {
     /// Where, below the storage's path; `.` is the path itself. Folders in it count as well.
     pub folder: PathBuf,

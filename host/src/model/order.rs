@@ -25,6 +25,8 @@ pub enum Order {
         /// Whose.
         publisher: Name,
     },
+    /// Glass that was broken up to now is broken no more.
+    EndGlass,
 }
 
 /// An order as it was given.
@@ -60,12 +62,16 @@ impl Given {
 /// In words, for a person: what, until when, who and why.
 impl fmt::Display for Given {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reason = escape(&self.reason);
         match &self.what {
             Order::Pause { resource } => write!(out, "{resource} is paused")?,
             Order::Freeze => write!(out, "everything is frozen")?,
             Order::Withdraw { publisher } => write!(out, "the publisher {publisher} is withdrawn")?,
+            // It holds for as long as any glass could have lasted, and is about what was broken before it.
+            Order::EndGlass => {
+                return write!(out, "glass broken up to {} is over (uid {}): {reason}", self.at, self.by.uid);
+            }
         }
-        let reason = escape(&self.reason);
         if self.lifts() {
             return write!(out, " no longer: {reason}");
         }

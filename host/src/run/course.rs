@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use crate::audit::Body;
 use crate::gate::{Approvals, Approved, Gate, Halt, Parts, Pass, RunLeases, Transcript};
-use crate::model::{Incident, Name, PlaybookId, RunEvent, RunId, RunState, escape_to};
+use crate::model::{Glass, Incident, PlaybookId, RunEvent, RunId, RunState, escape_to};
 use crate::sandbox::{self, CallError, GuestEnd, Program};
 
+use super::asked::plan_digest;
 use super::check::{self, Terms};
 use super::execute::Watcher;
 use super::unwind::{Wanted, reconcile, unwind};
-use super::{Admitted, RunReport, Site, plan_digest};
+use super::{Admitted, RunReport, Site};
 
 /// How much of a guest's own words a reason holds.
 const SHOWN: usize = 300;
@@ -33,26 +34,9 @@ impl Ready {
 
     /// What is said of a run that has done nothing yet.
     pub(super) fn report(&self, state: RunState) -> RunReport {
-        RunReport {
-            run: self.run.clone(),
-            playbook: self.playbook(),
-            release: Some(self.admitted.verified().manifest().release),
-            target: self.incident.target.clone(),
-            kind: self.incident.kind.clone(),
-            severity: self.incident.severity,
-            state,
-            reason: String::new(),
-            said: None,
-            limit: None,
-            check: None,
-            transcript: Transcript::default(),
-            notes: self.admitted.notes().to_vec(),
-            asked: None,
-            plan: None,
-            undone: Vec::new(),
-            recovered: Vec::new(),
-            millis: 0,
-        }
+        let release = self.admitted.verified().manifest().release;
+        let report = RunReport::new(&self.run, (self.playbook(), release), &self.incident, state, String::new());
+        RunReport { notes: self.admitted.notes().to_vec(), ..report }
     }
 }
 
@@ -60,7 +44,7 @@ impl Ready {
 #[derive(Default)]
 pub(super) struct Leave {
     pub(super) approved: Option<Approved>,
-    pub(super) glass: Option<Name>,
+    pub(super) glass: Option<Glass>,
 }
 
 /// From the first guest instruction to the end, which is on the trail when this returns, or the report says that it is not.
@@ -72,6 +56,11 @@ pub(super) fn course(site: &Site, parts: &Parts, ready: &Ready, leave: Leave, wa
     let (end, transcript) = guest(site, parts, ready, (leave, Arc::clone(&leases)), watcher);
     let mut report = ready.report(progress.state);
     report.limit = transcript.limit;
+    if transcript.glass_over {
+        report.notes.push(
+            "the broken glass was over before the run was: from there on it was judged like any other".to_owned(),
+        );
+    }
     report.transcript = transcript;
     found_out(parts, &mut report);
     conclude(end, &mut progress, &mut report);
@@ -85,9 +74,10 @@ pub(super) fn course(site: &Site, parts: &Parts, ready: &Ready, leave: Leave, wa
     report.reason = progress.reason;
     report.millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
     if parts.approvals == Approvals::Assumed {
-        let verified = ready.admitted.verified();
-        let digest = plan_digest(verified.digest(), &site.policy.digest(), &ready.incident, &report.transcript.effects);
-        report.plan = Some(digest);
+        match plan_digest(site, &ready.admitted, &ready.incident, &report.transcript.effects) {
+            Ok(digest) => report.plan = Some(digest),
+            Err(error) => report.notes.push(format!("it has no digest, so nobody could approve it: {error}")),
+        }
     }
     finish(parts, &mut report);
     drop(leases);
@@ -141,7 +131,8 @@ fn guest(
         })
     };
     let end = sandbox::run(&ready.program, &ready.incident, &site.configuration.limits, Box::new(calls));
-    let transcript = transcript.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let mut transcript = transcript.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    transcript.by_hand(&parts.hands);
     (end, transcript)
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crate::audit::{Body, MemoryLog, Trail};
 use crate::capability::{Hands, SimulatedHands};
 use crate::gate::{Approvals, Call, Parts};
-use crate::model::{Incident, Name, ResourceName, RunId, RunState};
+use crate::model::{Glass, Incident, ResourceName, RunId, RunState};
 
-use super::approval::asked;
+use super::asked::Asked;
 use super::course::{Leave, Ready, course};
 use super::recover::recover;
+use super::resume::over;
 use super::site::Kept;
 use super::{Admitted, Request, RunError, RunReport, Site, accept, actor, admit};
 
@@ -28,7 +29,7 @@ pub fn execute(
     trail: Arc<Trail>,
     hands: Arc<Hands>,
     request: &Request,
-    glass: Option<Name>,
+    glass: Option<Glass>,
     watcher: Watcher,
 ) -> Result<RunReport, RunError> {
     trail.admits_new_runs()?;
@@ -77,7 +78,7 @@ fn live(
     site: &Site,
     parts: &Parts,
     request: &Request,
-    glass: Option<Name>,
+    glass: Option<Glass>,
     watcher: Watcher,
 ) -> Result<RunReport, RunError> {
     let ready = ready(site, parts, request, glass.is_some())?;
@@ -86,7 +87,11 @@ fn live(
         && site.policy.may_ask(&request.playbook)
         && let Some(asked) = foreseen(site, parts, &ready)?
     {
-        super::Approvals::open(site)?.ask(&parts.trail, &asked)?;
+        let approvals = super::Approvals::open(site)?;
+        if let Some(reason) = asked.too_large() {
+            return over(parts, &approvals, &asked, RunState::Refused, reason);
+        }
+        approvals.ask(&parts.trail, &asked)?;
         let mut report = ready.report(RunState::AwaitingApproval);
         report.reason = asked.wants().join("; ");
         report.plan = Some(asked.plan());
@@ -97,13 +102,13 @@ fn live(
 }
 
 /// What people would have to approve of this run, if a plan of it meets a gate.
-fn foreseen(site: &Site, parts: &Parts, ready: &Ready) -> Result<Option<super::Asked>, RunError> {
+fn foreseen(site: &Site, parts: &Parts, ready: &Ready) -> Result<Option<Asked>, RunError> {
     let state = parts.trail.state(Clone::clone);
     let trail = Arc::new(Trail::in_memory(MemoryLog::default(), state, actor(), Arc::clone(&site.clock)));
     let hands = Arc::new(Hands::simulated(SimulatedHands::new(site.hands()?, BTreeSet::new())));
     let planned = site.parts(trail, hands, Kept::of_a_plan(site.keyed_digest()), Approvals::Assumed);
     let report = course(site, &planned, ready, Leave::default(), Box::new(|_| ()));
-    Ok(asked(site, &ready.admitted, &ready.run, &ready.incident, &report.transcript))
+    Asked::of(site, &ready.admitted, (&ready.run, &ready.incident), &report.transcript)
 }
 
 /// Admits, links and names a run.

@@ -5,13 +5,13 @@
 //! gets the end that it lacks. Where a hand cannot tell, the run ends `indeterminate`, nothing of it is touched, and its
 //! targets are not acted on until a person has looked (INVARIANT 9).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::audit::{AuditError, Body};
 use crate::gate::Parts;
-use crate::model::{ErrorCode, GuestError, Outcome, ResourceName, RunEvent, RunId, RunState};
+use crate::model::{ErrorCode, GuestError, Outcome, PlaybookId, ResourceName, RunEvent, RunId, RunState};
 
 use super::resume::close_waiting;
 use super::unwind::{UndoStep, Unwinding, Wanted, reconcile, unwind};
@@ -65,8 +65,9 @@ pub(super) fn recover(site: &Site, parts: &Parts) -> Result<Vec<Recovered>, RunE
         recovered.push(Recovered { run, target, state, reason: reason.to_owned(), steps });
     }
     close_waiting(site, &parts.trail)?;
-    let (kept, known): (BTreeSet<RunId>, BTreeSet<RunId>) = parts.trail.state(|state| {
-        (state.runs_with_effects().cloned().collect(), state.runs().iter().map(|run| run.id.clone()).collect())
+    let (kept, known): (BTreeMap<RunId, PlaybookId>, BTreeSet<RunId>) = parts.trail.state(|state| {
+        let whose = |run: &RunId| Some((run.clone(), state.effects(run).first()?.playbook.clone()));
+        (state.runs_with_effects().filter_map(whose).collect(), state.runs().iter().map(|run| run.id.clone()).collect())
     });
     if let Err(error) = parts.undo.sweep(&kept).and_then(|()| parts.evidence.sweep(&known)) {
         tracing::warn!("what was kept for runs that nobody remembers was not removed: {error}");

@@ -1,11 +1,13 @@
 //! How a run ended: what the screen, the JSON and the exit code are made of.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use super::{Asked, Recovered, UndoStep};
+use super::{Asked, Defined, Recovered, UndoStep};
 use crate::capability::Evidence;
 use crate::gate::Transcript;
-use crate::model::{Digest, LimitHit, Name, PlaybookId, Reading, Report, ResourceName, RunId, RunState};
+use crate::model::{Digest, Incident, LimitHit, Name, PlaybookId, Reading, Report, ResourceName, RunId, RunState};
 
 /// How a run, or a plan, ended.
 #[derive(Clone, Debug)]
@@ -48,12 +50,16 @@ pub struct RunReport {
     pub millis: u64,
 }
 
-/// Whom a plan waits for.
+/// Whom a plan waits for, and what they are asked.
 #[derive(Serialize)]
-struct Waits {
+struct Waits<'a> {
     gates: Vec<String>,
     until: String,
+    component: Digest,
+    policy: Digest,
+    incident: &'a Incident,
     effects: serde_json::Value,
+    definitions: &'a BTreeMap<String, Defined>,
 }
 
 /// The JSON shape of a run, version 1.
@@ -73,7 +79,7 @@ struct Shape<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     plan: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    waits: Option<Waits>,
+    waits: Option<Waits<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence: Option<&'a Evidence>,
     #[serde(skip_serializing_if = "<[UndoStep]>::is_empty")]
@@ -84,6 +90,36 @@ struct Shape<'a> {
 }
 
 impl RunReport {
+    /// Of a run that has done nothing, as far as it got.
+    pub(super) fn new(
+        run: &RunId,
+        (playbook, release): (PlaybookId, u64),
+        incident: &Incident,
+        state: RunState,
+        reason: String,
+    ) -> Self {
+        Self {
+            run: run.clone(),
+            playbook,
+            release: Some(release),
+            target: incident.target.clone(),
+            kind: incident.kind.clone(),
+            severity: incident.severity,
+            state,
+            reason,
+            said: None,
+            limit: None,
+            check: None,
+            transcript: Transcript::default(),
+            notes: Vec::new(),
+            asked: None,
+            plan: None,
+            undone: Vec::new(),
+            recovered: Vec::new(),
+            millis: 0,
+        }
+    }
+
     /// The JSON shape of the documentation.
     #[must_use]
     pub fn to_json(&self) -> serde_json::Value {
@@ -103,7 +139,11 @@ impl RunReport {
             waits: self.asked.as_ref().map(|asked| Waits {
                 gates: asked.wants(),
                 until: asked.until.to_string(),
+                component: asked.component,
+                policy: asked.policy,
+                incident: &asked.incident,
                 effects: asked.effects_json(),
+                definitions: &asked.definitions,
             }),
             evidence: self.transcript.evidence.as_ref(),
             undone: &self.undone,

@@ -1,23 +1,26 @@
 //! Going on with a plan that people approved.
 //!
-//! Everything is asked anew, because hours may have passed: the same bytes must be admitted under the same policy, and the
-//! plan on the disk must be the one that the trail speaks of. That it goes on is on the trail, durably, before anything is
+//! Everything is asked anew, because hours may have passed: the same bytes must be admitted under the same policy, with the
+//! same bindings, on resources that the operator defines in the same way, and the plan on the disk must be the one that the
+//! trail speaks of. That it goes on is on the trail, durably, before anything is
 //! done, and uses the approval up: of a hundred who resume it at once, one finds it waiting.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::audit::{Body, Trail};
 use crate::capability::Hands;
-use crate::gate::{Approvals as Asking, Parts, Transcript};
+use crate::gate::{Approvals as Asking, Parts};
 use crate::model::{Incident, ResourceName, RunId, RunState, Timestamp};
-use crate::trust::TrustError;
 
-use super::approval::{Answers, Approvals, Asked};
+use super::answers::Answers;
+use super::approval::Approvals;
+use super::asked::Asked;
 use super::course::{Leave, Ready, course};
+use super::definitions::definitions;
 use super::execute::{Watcher, admitted, durable, nothing_in_doubt};
 use super::recover::recover;
-use super::{Request, RunError, RunReport, Site};
+use super::{Admitted, Request, RunError, RunReport, Site};
 
 /// Goes on with a run that waits, if people have approved its plan; or says whom it still waits for.
 ///
@@ -33,7 +36,7 @@ pub fn resume(
     trail.admits_new_runs()?;
     let parts = site.parts(Arc::clone(&trail), hands, site.kept()?, Asking::Required);
     let approvals = Approvals::open(site)?;
-    let asked = waiting(&trail, run, &approvals)?;
+    let asked = trail.state(|state| approvals.asked(site, state, run))?;
     // Before recovery, which ends what nobody may go on with: who asks for this run hears how it ended, and why.
     let answers = approvals.answers(site, &asked)?;
     let over = match closed(site, Some(&answers), asked.until) {
@@ -69,7 +72,7 @@ fn closed(site: &Site, answers: Option<&Answers>, until: Timestamp) -> Option<(R
 }
 
 /// Ends a run that waited, durably, with nothing done.
-fn over(
+pub(super) fn over(
     parts: &Parts,
     approvals: &Approvals,
     asked: &Asked,
@@ -79,43 +82,33 @@ fn over(
     let end = Body::RunEnd { state, reason: reason.clone(), report: None, limit: None, millis: 0 };
     parts.trail.append_durable(Some(&asked.run), end)?;
     approvals.forget(&asked.run);
-    Ok(RunReport {
-        run: asked.run.clone(),
-        playbook: asked.playbook.clone(),
-        release: Some(asked.release),
-        target: asked.incident.target.clone(),
-        kind: asked.incident.kind.clone(),
-        severity: asked.incident.severity,
-        state,
-        reason,
-        said: None,
-        limit: None,
-        check: None,
-        transcript: Transcript::default(),
-        notes: Vec::new(),
-        asked: None,
-        plan: None,
-        undone: Vec::new(),
-        recovered: Vec::new(),
-        millis: 0,
-    })
+    let of = (asked.playbook.clone(), asked.release);
+    Ok(RunReport::new(&asked.run, of, &asked.incident, state, reason))
 }
 
-/// The plan of a run that waits, as the trail knows it.
-fn waiting(trail: &Trail, run: &RunId, approvals: &Approvals) -> Result<Asked, RunError> {
-    let (waits, summary) = trail.state(|state| (state.waiting().get(run).cloned(), state.run(run).cloned()));
-    let waits = waits.ok_or_else(|| {
-        RunError::Request(match summary {
-            Some(summary) => format!("`{run}` does not wait for approval: it is {}", summary.state.word()),
-            None => format!("the trail remembers no run `{run}`; see `guardian status`"),
-        })
-    })?;
-    let asked = approvals.asked(run)?;
-    if asked.run != *run || asked.plan() != waits.plan {
-        let problem = format!("the plan of `{run}` on the disk is not the one that the trail speaks of; run it again");
-        return Err(TrustError::Word(problem).into());
+/// What differs from what people were asked, if anything does.
+fn changed(site: &Site, asked: &Asked, admitted: &Admitted) -> Option<String> {
+    let same = [
+        (*admitted.verified().digest() == asked.component, "the playbook"),
+        (site.policy.digest() == asked.policy, "the policy"),
+        (*admitted.bindings() == asked.incident.bindings, "what guardian.toml binds"),
+    ];
+    if let Some((_, what)) = same.iter().find(|(same, _)| !same) {
+        return Some(format!("{what} has changed since approval was asked for; run it again to ask anew"));
     }
-    Ok(asked)
+    let now = match definitions(site, &asked.effects, &asked.incident.target) {
+        Ok(now) => now,
+        Err(error) => {
+            return Some(format!("what it would act on is not as it was when approval was asked for: {error}"));
+        }
+    };
+    let names: BTreeSet<&String> = now.keys().chain(asked.definitions.keys()).collect();
+    let differs = |name: &&&String| now.get(**name) != asked.definitions.get(**name);
+    names.iter().find(differs).map(|name| {
+        format!(
+            "what stands behind `{name}` in guardian.toml, or in its baseline, has changed since approval was asked for; run it again to ask anew"
+        )
+    })
 }
 
 fn go_on(site: &Site, parts: &Parts, asked: Asked, watcher: Watcher) -> Result<RunReport, RunError> {
@@ -123,16 +116,10 @@ fn go_on(site: &Site, parts: &Parts, asked: Asked, watcher: Watcher) -> Result<R
     let request = Request { playbook: asked.playbook.clone(), kind, target, severity, labels };
     let approvals = Approvals::open(site)?;
     let (program, admitted) = admitted(site, parts, &request, false)?;
-    let same = [
-        (*admitted.verified().digest() == asked.component, "the playbook"),
-        (site.policy.digest() == asked.policy, "the policy"),
-        (*admitted.bindings() == asked.incident.bindings, "what guardian.toml binds"),
-    ];
-    let ready = Ready { program, admitted, run: asked.run.clone(), incident: asked.incident.clone() };
-    if let Some((_, what)) = same.iter().find(|(same, _)| !same) {
-        let reason = format!("{what} has changed since approval was asked for; run it again to ask anew");
+    if let Some(reason) = changed(site, &asked, &admitted) {
         return over(parts, &approvals, &asked, RunState::Refused, reason);
     }
+    let ready = Ready { program, admitted, run: asked.run.clone(), incident: asked.incident.clone() };
     let answers = approvals.answers(site, &asked)?;
     if let Some((state, reason)) = closed(site, Some(&answers), asked.until) {
         return over(parts, &approvals, &asked, state, reason);
@@ -140,9 +127,7 @@ fn go_on(site: &Site, parts: &Parts, asked: Asked, watcher: Watcher) -> Result<R
     let missing = answers.missing(&asked);
     if !missing.is_empty() {
         let mut report = ready.report(RunState::AwaitingApproval);
-        let by: Vec<String> = answers.people().iter().map(ToString::to_string).collect();
-        let so_far = if by.is_empty() { "nobody".to_owned() } else { by.join(", ") };
-        report.reason = format!("{}; so far: {so_far}", missing.join("; "));
+        report.reason = format!("{}; so far: {}", missing.join("; "), answers.so_far());
         report.notes.extend(answers.notes);
         report.asked = Some(asked);
         return Ok(report);
@@ -178,14 +163,19 @@ fn held_back(site: &Site, parts: &Parts, asked: &Asked) -> Option<String> {
 /// When the trail cannot take the ends.
 pub fn close_waiting(site: &Site, trail: &Trail) -> Result<(), RunError> {
     let waiting: BTreeMap<RunId, _> = trail.state(|state| state.waiting().clone());
+    let approvals = match Approvals::there(site)? {
+        Some(approvals) => approvals,
+        None if waiting.is_empty() => return Ok(()),
+        // Somebody removed the folder; the plans have to end all the same.
+        None => Approvals::open(site)?,
+    };
     for (run, waits) in waiting {
-        let approvals = Approvals::open(site)?;
-        let asked = approvals.asked(&run).ok().filter(|asked| asked.run == run && asked.plan() == waits.plan);
+        let asked = trail.state(|state| approvals.asked(site, state, &run)).ok();
         let answers = asked.and_then(|asked| approvals.answers(site, &asked).ok());
         let Some((state, reason)) = closed(site, answers.as_ref(), waits.until) else { continue };
         let end = Body::RunEnd { state, reason, report: None, limit: None, millis: 0 };
         trail.append_durable(Some(&run), end)?;
-        approvals.forget(&run);
     }
+    trail.state(|state| approvals.sweep(state));
     Ok(())
 }

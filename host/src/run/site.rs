@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::audit::{AuditOptions, Body, OpenIntent, State, Trail, TrailLock};
+use crate::audit::{AuditOptions, Body, OpenIntent, Reader, State, Trail, TrailLock};
 use crate::capability::{Hands, RealHands, ServiceTools};
 use crate::durable::Folder;
 use crate::gate::{Approvals, EvidenceFolder, KeyedDigest, Leases, Ledger, Parts, UndoJournal};
@@ -184,6 +184,20 @@ impl Site {
     pub fn keyed_digest(&self) -> KeyedDigest {
         let key = Arc::clone(&self.key);
         Arc::new(move |material| Digest::from_bytes(key.mac("undo", &[material])))
+    }
+
+    /// The digest of what stands behind the name of a resource: what the operator wrote, and its baseline. Keyed, because
+    /// both can hold secrets.
+    pub(super) fn digest_of_definition(&self, written: &[u8], baseline: &[u8]) -> Digest {
+        Digest::from_bytes(self.key.mac("definition", &[written, baseline]))
+    }
+
+    /// The public key of the trail of this home, which tells one home from another: what people's words are for.
+    ///
+    /// # Errors
+    /// When there is no trail, or its key cannot be read.
+    pub fn trail_key(&self) -> Result<String, RunError> {
+        Ok(Reader::open(self.home.var())?.key().text().to_owned())
     }
 
     /// Where undo material and evidence are kept.

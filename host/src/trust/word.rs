@@ -1,6 +1,6 @@
 //! A person's signed word: yes to a plan, no to a plan, or breaking the glass.
 //!
-//! It is for one run and one plan (by digest), or for a short time; it says when it ends; and it is signed with a key that
+//! It is for one run and one plan (by digest, which covers the home), or for a short time in one home; it says when it ends; and it is signed with a key that
 //! the operator's file gives to that person. Two ways to sign: DSSE with a `guardian-ed25519` key, over a payload type of its
 //! own, so that a signature of a release can never pass for one; or `ssh-keygen -Y sign -n guardian-approval`, because every
 //! operator has that and its agent already. The payload is read only after a signature over it held.
@@ -56,6 +56,9 @@ pub enum Word {
     },
     /// For a while, a run that asks for it may do what no hard rule forbids.
     BreakGlass {
+        /// The public key of the trail it is for: what `audit/log/key.pub` says. Elsewhere, and after a successor of that
+        /// trail, it counts for nothing.
+        trail: String,
         /// Why.
         reason: String,
         /// From when.
@@ -197,6 +200,7 @@ mod tests {
         assert!(read_word(&envelope.to_json(), &keys).is_err(), "another type");
         let mut other = Envelope::parse(&signed).unwrap();
         other.payload = Word::BreakGlass {
+            trail: "a+b+c".to_owned(),
             reason: "x".to_owned(),
             at: Timestamp::from_millis(1),
             until: Timestamp::from_millis(9),
