@@ -7,5 +7,7 @@ mod heal;
 mod hostile;
 mod kills;
 mod orders;
+mod overtaken;
 mod releases;
+mod several;
 mod undo;

@@ -41,12 +41,14 @@ mod verify;
 mod watch;
 
 pub use checkpoint::{Checkpoint, PublicKey};
-pub use effects::{Effect, Fate};
+pub use effects::{Effect, Fate, Later, Since};
 pub use error::AuditError;
 pub use intent::{Intent, IntentDraft, ReadTicket};
 pub use lock::Lock as TrailLock;
 pub use options::AuditOptions;
-pub use projection::{HighWater, OpenIntent, REMEMBERED_RUNS, RunSummary, State, Used, Waiting};
+pub use projection::{
+    HighWater, OpenIntent, REMEMBERED_RUNS, RunSummary, State, UNDOABLE_EFFECTS, UNDOABLE_RUNS, Used, Waiting,
+};
 pub use reader::{Filter, Reader, Shown};
 pub use record::{
     Body, Found, LARGEST_RECORD, RECORD_VERSION, Record, RefusingRoom, StoreChange, SuccessorKind, TrustChange,

@@ -24,12 +24,12 @@ const DRIFTED: [&str; 6] =
     ["run", "guardian/config_drifted", "--incident", "config_drifted", "--target", "config.site"];
 
 /// The house with a configuration of `service.web`, and the playbook that restores it and restarts the service.
-struct Drifted {
-    house: House,
+pub(super) struct Drifted {
+    pub(super) house: House,
 }
 
 impl Drifted {
-    fn new(more: &str) -> Self {
+    pub(super) fn new(more: &str) -> Self {
         let house = House::new();
         let root = house.root().to_owned();
         std::fs::write(root.join("baseline.conf"), BASELINE).expect("a baseline");
@@ -59,23 +59,23 @@ impl Drifted {
     }
 
     /// Puts there what must be restored.
-    fn drift(&self) {
+    pub(super) fn drift(&self) {
         std::fs::write(self.file(), format!("{SECRET}\n")).expect("a file");
         std::fs::set_permissions(self.file(), std::fs::Permissions::from_mode(0o640)).expect("a mode");
     }
 
-    fn content(&self) -> String {
+    pub(super) fn content(&self) -> String {
         std::fs::read_to_string(self.file()).expect("the file")
     }
 
     /// As it was before a run: content, owner and mode.
-    fn is_back(&self) -> bool {
+    pub(super) fn is_back(&self) -> bool {
         let metadata = std::fs::metadata(self.file()).expect("the file");
         self.content() == format!("{SECRET}\n") && metadata.mode() & 0o7777 == 0o640
     }
 
     /// Takes the permit for the second effect away, so that the playbook gives up after the first.
-    fn without_restart(&self) {
+    pub(super) fn without_restart(&self) {
         let permits = self.house.permits().join("config_drifted.cedar");
         let text = std::fs::read_to_string(&permits).expect("the permits");
         let narrowed = text.replace(
@@ -86,12 +86,12 @@ impl Drifted {
         std::fs::write(permits, narrowed).expect("narrower");
     }
 
-    fn run(&self) -> Said {
+    pub(super) fn run(&self) -> Said {
         self.house.guardian(&DRIFTED)
     }
 
     /// The run that ended last.
-    fn last(&self) -> String {
+    pub(super) fn last(&self) -> String {
         let status = self.house.ok(&["status", "--json"]).json();
         let runs = status["runs"].as_array().expect("runs").clone();
         runs.last().expect("a run")["run"].as_str().expect("an id").to_owned()
@@ -105,17 +105,7 @@ impl Drifted {
         (doing.len(), undoing.len())
     }
 
-    /// The segment that is written, and where the next batch begins.
-    fn segment(&self) -> (std::fs::File, u64) {
-        let folder = std::fs::read_dir(self.house.root().join("var/audit/seg")).expect("segments");
-        let names = folder.map(|entry| entry.expect("an entry").path());
-        let newest = names.filter(|path| path.extension().is_some_and(|end| end == "seg")).max().expect("a segment");
-        let bytes = std::fs::read(&newest).expect("the segment");
-        let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
-        (std::fs::File::open(newest).expect("the segment"), written as u64)
-    }
-
-    fn kept(&self) -> Vec<String> {
+    pub(super) fn kept(&self) -> Vec<String> {
         let Ok(entries) = std::fs::read_dir(self.house.root().join("var/state/undo")) else { return Vec::new() };
         entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
     }
@@ -196,8 +186,18 @@ fn what_cannot_be_put_back_stops_and_is_said() {
     }
 }
 
+/// The segment that is written, and where the next batch begins.
+pub(super) fn segment(house: &House) -> (std::fs::File, u64) {
+    let folder = std::fs::read_dir(house.root().join("var/audit/seg")).expect("segments");
+    let names = folder.map(|entry| entry.expect("an entry").path());
+    let newest = names.filter(|path| path.extension().is_some_and(|end| end == "seg")).max().expect("a segment");
+    let bytes = std::fs::read(&newest).expect("the segment");
+    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |at| at + 1);
+    (std::fs::File::open(newest).expect("the segment"), written as u64)
+}
+
 /// Waits until a run has written its batch number `batch` on the trail, counted from what stands there now, or has ended.
-fn wait_for_batch(segment: &std::fs::File, written: u64, batch: u32, run: &mut Child) {
+pub(super) fn wait_for_batch(segment: &std::fs::File, written: u64, batch: u32, run: &mut Child) {
     let (mut seen, mut last) = (0, Vec::new());
     let mut tail = vec![0; 32 * 1024];
     while seen < batch && run.try_wait().expect("a state").is_none() {
@@ -224,7 +224,7 @@ fn a_run_that_is_killed_at_any_moment_is_committed_put_back_or_said() {
     let (mut unwound, mut said_so) = (0, 0);
     for round in 0..KILLS {
         drifted.drift();
-        let (segment, written) = drifted.segment();
+        let (segment, written) = segment(&drifted.house);
         let mut run =
             drifted.house.command(&DRIFTED).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
         wait_for_batch(&segment, written, round % BATCHES, &mut run);
@@ -272,7 +272,7 @@ fn an_undo_that_is_killed_is_finished_by_the_next_one() {
     let drifted = Drifted::new("unhealed = 'leave'");
     assert_eq!(drifted.house.heal(&[]).code, 0);
     drifted.without_restart();
-    let mut life = Duration::from_millis(60);
+    let (mut life, mut between) = (Duration::from_millis(60), 0);
     for round in 0..20_u32 {
         drifted.drift();
         assert_eq!(drifted.run().code, 4);
@@ -288,12 +288,33 @@ fn an_undo_that_is_killed_is_finished_by_the_next_one() {
         std::thread::sleep(life * round / 20);
         let _ = undo.kill();
         undo.wait().expect("an end");
+        let open = drifted.house.ok(&["status", "--json"]).json()["in_doubt"].as_array().expect("a list").len();
+        between += open;
         let again = drifted.house.guardian(&["undo", &run]);
         let finished = again.code == 2 && again.err.contains("nothing of it is left");
         assert!(again.code == 0 || finished, "round {round}: {again:?}");
         assert!(drifted.is_back(), "round {round}: {}", drifted.content());
         life = life.max(begun.elapsed() / 2);
     }
+    // The moment between an intent and its outcome is short; the batch that holds the intent says when it has come.
+    for delay in 0..20_u32 {
+        drifted.drift();
+        assert_eq!(drifted.run().code, 4);
+        let run = drifted.last();
+        let (file, written) = segment(&drifted.house);
+        let mut undo = drifted.house.command(&["undo", &run]);
+        let mut undo = undo.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+        wait_for_batch(&file, written, 1, &mut undo);
+        std::thread::sleep(Duration::from_micros(25) * (delay / 4));
+        let _ = undo.kill();
+        undo.wait().expect("an end");
+        between += drifted.house.ok(&["status", "--json"]).json()["in_doubt"].as_array().expect("a list").len();
+        let again = drifted.house.guardian(&["undo", &run]);
+        let finished = again.code == 2 && again.err.contains("nothing of it is left");
+        assert!(again.code == 0 || finished, "delay {delay}: {again:?}");
+        assert!(drifted.is_back(), "delay {delay}: {}", drifted.content());
+    }
+    assert!(between > 0, "no kill fell between an intent to put back and its outcome");
     drifted.house.ok(&["audit", "verify"]);
 }
 
@@ -350,7 +371,7 @@ fn no_command_leaves_a_core_dump() {
     let mut other = Command::new("sleep");
     other.arg("60");
     assert!(dumped(other, &|_| ()), "a process that may dump does");
-    let (segment, written) = drifted.segment();
+    let (segment, written) = segment(&drifted.house);
     let acts = |child: &mut Child| wait_for_batch(&segment, written, 1, child);
     assert!(!dumped(drifted.house.command(&DRIFTED), &acts), "a run does not");
     let answers = |child: &mut Child| {

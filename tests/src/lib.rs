@@ -208,6 +208,15 @@ impl House {
         self.root().join("etc/policy/permits")
     }
 
+    /// What stands in its `guardian.toml`.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn toml(&self) -> String {
+        std::fs::read_to_string(self.root().join("etc/guardian.toml")).expect("guardian.toml")
+    }
+
     /// Writes `guardian.toml`.
     ///
     /// # Panics

@@ -53,7 +53,8 @@ impl Stage<'_> {
             let effects = self.parts.trail.state(|state| state.effects(&run).to_vec());
             let effect = effects.first().context("an effect")?;
             let begun = Instant::now();
-            let back = self.parts.put_back(&run, effect)?;
+            let leases = self.parts.leases.of(run.clone(), std::time::Duration::from_secs(60));
+            let back = self.parts.put_back(&run, &leases, effect)?;
             let undone = begun.elapsed();
             ensure!(matches!(back, PutBack::Done { .. }), "{back:?}");
             self.parts.trail.flush()?;

@@ -1,10 +1,14 @@
-//! What a successor takes over: how far each playbook has come, what it has used up, and what is in doubt.
+//! What a successor takes over: how far each playbook has come, what it has used up, what is in doubt, and the runs that are
+//! remembered with the effects that are neither committed nor put back.
 //!
 //! Without the marks an older release would come in through a recovery, and without the counts a playbook that has spent
 //! its quota would get it again from an act of the operator that has nothing to do with it. Both go into records of the
 //! new trail, so that whoever reads it alone can check what is asked of them. They are bounded: counts older than a day
 //! no policy sees, and older ones are put together coarsely, each into a later moment than its own, so that none ends
 //! early. A playbook without a mark was never accepted as far as anything readable says, and has no counts either.
+//!
+//! Without the runs nobody would give one that was interrupted its end, nobody could undo one that did not heal, and what puts
+//! their effects back would be swept as belonging to nobody. Plans that wait for people are not taken over: they end.
 
 use std::collections::BTreeMap;
 
@@ -43,7 +47,8 @@ impl State {
                 records.push((None, None, body));
             }
         }
-        for (of, open) in self.open_intents() {
+        records.extend(self.earlier_runs().into_iter().map(|(run, step, body)| (Some(run), step, body)));
+        for (of, open) in self.open_intents().iter().filter(|(of, _)| !self.is_handed_on(**of)) {
             let OpenIntent { run, step, playbook, verb, resource, .. } = open.clone();
             records.push((run, step, Body::InDoubt { of: *of, playbook, verb, resource }));
         }

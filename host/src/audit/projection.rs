@@ -5,18 +5,19 @@
 //! that is bound to the tree (see [`super::snapshot`]), so that a start need not read everything.
 //!
 //! Every map here is bounded (INVARIANT 7): by the operator's own data (playbooks accepted, resources of the inventory:
-//! only permitted calls count), by a day (counts, daily bytes) or by a number (runs).
+//! only permitted calls count), by a day (counts, daily bytes) or by a number (runs, see [`remembered`]).
+
+mod remembered;
 
 use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 
-use super::effects::{Effect, Effects, Fate};
+pub use self::remembered::{REMEMBERED_RUNS, UNDOABLE_EFFECTS, UNDOABLE_RUNS};
+
+use super::effects::{Effect, Effects, Fate, Later};
 use super::record::{Body, Found, Record, StoreChange};
 use crate::model::{Digest, Given, Glass, Name, Order, Outcome, PlaybookId, ResourceName, RunId, RunState, Timestamp};
-
-/// How many runs are remembered: what `guardian status` shows, with room for a busy day.
-pub const REMEMBERED_RUNS: usize = 256;
 
 const MINUTE_MS: u64 = 60_000;
 const HOUR_MS: u64 = 60 * MINUTE_MS;
@@ -125,6 +126,9 @@ pub struct State {
     glass: Vec<Glass>,
     runs: VecDeque<RunSummary>,
     policy: Option<Digest>,
+    /// After a successor of a trail of which records were lost: runs from before this may have left undo material that
+    /// nothing here speaks of.
+    blind_until: u64,
 }
 
 impl State {
@@ -176,7 +180,8 @@ impl State {
         &self.open
     }
 
-    /// The last runs, oldest first; at most [`REMEMBERED_RUNS`].
+    /// The runs that are remembered, oldest first: the last [`REMEMBERED_RUNS`], and of those before them whatever has no end
+    /// yet, waits for people, or can still be put back.
     #[must_use]
     pub const fn runs(&self) -> &VecDeque<RunSummary> {
         &self.runs
@@ -191,6 +196,25 @@ impl State {
     /// The runs that [`State::effects`] knows something of.
     pub fn runs_with_effects(&self) -> impl Iterator<Item = &RunId> {
         self.effects.runs()
+    }
+
+    /// What stands on an effect of a run, so that it must not be put back.
+    #[must_use]
+    pub fn later(&self, run: &RunId, effect: &Effect) -> Option<Later> {
+        self.effects.later(run, effect)
+    }
+
+    /// Whether the intent of this record has had an effect that something stands on by now.
+    #[must_use]
+    pub fn is_overtaken(&self, of: u64) -> bool {
+        self.effects.later_than(of).is_some()
+    }
+
+    /// Runs from before this may have left undo material that no record here speaks of, because records were lost. 1970 if
+    /// there are none.
+    #[must_use]
+    pub const fn blind_until(&self) -> Timestamp {
+        Timestamp::from_millis(self.blind_until)
     }
 
     /// A run, if it is remembered.
@@ -241,8 +265,13 @@ impl State {
             Body::Store { change, playbook, release, component, .. } => {
                 self.store(*change, playbook, *release, *component)
             }
-            Body::Successor { last_seen, .. } => self.last_seen = self.last_seen.max(last_seen.millis()),
+            Body::Successor { last_seen, blind_until, .. } => {
+                self.last_seen = self.last_seen.max(last_seen.millis());
+                self.blind_until = self.blind_until.max(blind_until.map_or(0, Timestamp::millis));
+            }
             Body::HighWater { .. } => self.take_over(&record.body),
+            Body::EarlierRun { .. } | Body::EarlierEffect { .. } => self.take_over_run(record),
+            Body::Person { resource, .. } => self.effects.person_acted(resource.to_string(), record.seq, record.t),
             Body::Order(given) => {
                 self.orders.retain(|earlier| earlier.what != given.what && earlier.holds(record.t));
                 self.orders.push(given.clone());
@@ -275,7 +304,10 @@ impl State {
                     self.waiting.remove(run);
                 }
                 match &record.run {
-                    Some(run) if *state == RunState::Healed => self.effects.commit(run),
+                    Some(run) if *state == RunState::Healed => {
+                        let target = self.run(run).map(|run| run.target.to_string());
+                        self.effects.commit(run, target, (record.seq, record.t));
+                    }
                     Some(run) if state.is_end() => self.effects.leave(run),
                     _ => {}
                 }
@@ -313,6 +345,7 @@ impl State {
                     undo: undo.clone(),
                     t: record.t,
                     fate: Fate::Open,
+                    since: None,
                 };
                 self.effects.begun(record, effect, *undoes);
                 self.open(record, playbook, verb, &resource, (false, *undoes));
@@ -332,7 +365,7 @@ impl State {
                 }
             }
             Body::Settled { of, .. } => {
-                self.effects.settled(*of);
+                self.effects.settled(*of, record.t);
                 self.open.remove(of);
             }
             _ => {}
@@ -420,12 +453,7 @@ impl State {
             millis: 0,
             ended: false,
         });
-        while self.runs.len() > REMEMBERED_RUNS {
-            if let Some(forgotten) = self.runs.pop_front() {
-                self.effects.commit(&forgotten.id);
-                self.waiting.remove(&forgotten.id);
-            }
-        }
+        self.forget_old_runs();
     }
 
     fn count(&mut self, playbook: &PlaybookId, verb: &str, resource: &str, t: Timestamp) {
@@ -485,7 +513,7 @@ impl State {
         *ours = raised.into_iter().collect();
     }
 
-    /// Takes over marks, counts and doubts of an earlier place in the same trail, as far as they are known only there.
+    /// Takes over marks, counts, doubts and runs of an earlier place in the same trail, as far as they are known only there.
     /// An intent whose outcome stands on records that are lost is in doubt again: a person looks once more.
     pub(super) fn raise(&mut self, other: &Self) {
         for (playbook, counts) in &other.used {
@@ -496,6 +524,7 @@ impl State {
         for (seq, open) in &other.open {
             self.open.entry(*seq).or_insert_with(|| open.clone());
         }
+        self.raise_runs(other);
         self.raise_marks(other);
     }
 

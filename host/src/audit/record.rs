@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::effects::{Fate, Since};
 use super::error::AuditError;
 use crate::model::{
     Action, Actor, DenialCode, Digest, EffectClass, Given, Incident, LimitHit, Name, Outcome, PlaybookId, Reading,
@@ -238,6 +239,9 @@ pub enum Body {
         last_seen: Timestamp,
         /// Where the old files lie now.
         kept: String,
+        /// Records may be lost: runs from before this may have left undo material that none speaks of, and it stays.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        blind_until: Option<Timestamp>,
     },
     /// After a successor: the releases that the old trail had accepted, so that nothing older comes in.
     HighWater {
@@ -254,6 +258,33 @@ pub enum Body {
     /// After a successor: an intent of the old trail, there record `of`, whose outcome is not known. It stands for that
     /// intent from here on: it stops runs on its target until somebody says what became of it.
     InDoubt { of: u64, playbook: PlaybookId, verb: String, resource: String },
+    /// After a successor: a run of the old trail, as it stood there. One without an end gets one at the next start.
+    EarlierRun {
+        playbook: PlaybookId,
+        release: u64,
+        incident: Name,
+        target: ResourceName,
+        state: RunState,
+        started: Timestamp,
+        millis: u64,
+        ended: bool,
+    },
+    /// After a successor: an effect of such a run, there record `of`, that is neither committed nor put back. It stands for
+    /// that intent from here on.
+    EarlierEffect {
+        of: u64,
+        action: Action,
+        playbook: PlaybookId,
+        class: EffectClass,
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        undo: Option<UndoReference>,
+        /// When its intent was written.
+        begun: Timestamp,
+        fate: Fate,
+        /// What has overtaken it.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        since: Option<Since>,
+    },
     /// A person acted on a resource by hand, through Guardian: `result` is `done` or why not.
     Person { action: String, resource: ResourceName, result: String },
     /// A person ordered something that holds for a while, or lifted it.
@@ -273,7 +304,7 @@ pub enum Body {
 
 impl Body {
     /// Every word that [`Body::kind`] of this version answers.
-    pub const KINDS: [&'static str; 25] = [
+    pub const KINDS: [&'static str; 27] = [
         "boot",
         "recovery",
         "trust",
@@ -293,6 +324,8 @@ impl Body {
         "successor",
         "high-water",
         "in-doubt",
+        "earlier-run",
+        "earlier-effect",
         "person",
         "order",
         "waiting",
@@ -324,6 +357,8 @@ impl Body {
             Self::Successor { .. } => "successor",
             Self::HighWater { .. } => "high-water",
             Self::InDoubt { .. } => "in-doubt",
+            Self::EarlierRun { .. } => "earlier-run",
+            Self::EarlierEffect { .. } => "earlier-effect",
             Self::Person { .. } => "person",
             Self::Order(_) => "order",
             Self::Waiting { .. } => "waiting",
@@ -344,7 +379,9 @@ impl Body {
             | Self::Read { playbook, .. }
             | Self::Denied { playbook, .. }
             | Self::HighWater { playbook, .. }
-            | Self::InDoubt { playbook, .. } => Some(playbook),
+            | Self::InDoubt { playbook, .. }
+            | Self::EarlierRun { playbook, .. }
+            | Self::EarlierEffect { playbook, .. } => Some(playbook),
             _ => None,
         }
     }

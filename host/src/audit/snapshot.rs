@@ -26,8 +26,8 @@ pub(super) const SNAPSHOT: &str = "projection.json";
 /// The most that is read: the quota counts of a machine with thousands of resources fit.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
-/// 2: with the effects of runs that are not committed.
-const FORMAT: u32 = 2;
+/// 3: with what has overtaken the effects of runs that are not committed.
+const FORMAT: u32 = 3;
 
 #[derive(Serialize, Deserialize)]
 struct Code {

@@ -9,6 +9,9 @@
 //! It can be interrupted at any point and started again: `audit/old/pending` says which move is under way, and stands
 //! until the marks are durable on the new trail. While it stands no trail is opened or made: one without the marks would
 //! take older releases in.
+//!
+//! Where records may be lost, runs may have left undo material that no record speaks of any more. The first record says until
+//! when; what is older stays until a person has looked at it.
 
 use std::sync::Arc;
 
@@ -50,6 +53,12 @@ pub struct Succession {
     pub known: Option<u64>,
     /// Playbooks whose high-water mark was taken over.
     pub marks: usize,
+    /// Runs that were taken over.
+    pub runs: usize,
+    /// Plans that waited for people: they are over.
+    pub waited: usize,
+    /// Whether undo material may be there that no record speaks of any more.
+    pub blind: bool,
 }
 
 /// A record that takes something over, and the call it belongs to.
@@ -110,12 +119,20 @@ fn succeed(
     let salvaged = salvage(&kept)?;
     // The folders were moved away: make new ones.
     let places = Places::make(&options.var)?;
+    let lost = salvaged.known.unwrap_or(0).saturating_sub(salvaged.readable);
+    // A trail that does not hold may have lost more than its last checkpoint speaks of.
+    let blind = kind == SuccessorKind::Recover || lost > 0;
+    let now = clock.now().max(salvaged.state.last_seen());
+    let blind_until = if blind { now } else { salvaged.state.blind_until() };
     let succession = Succession {
         kept: kept.path().to_owned(),
         readable: salvaged.readable,
-        lost: salvaged.known.unwrap_or(0).saturating_sub(salvaged.readable),
+        lost,
         known: salvaged.known,
         marks: salvaged.state.playbooks().count(),
+        runs: salvaged.state.runs().len(),
+        waited: salvaged.state.waiting().len(),
+        blind,
     };
     let first = Body::Successor {
         kind,
@@ -126,6 +143,7 @@ fn succeed(
         in_doubt: salvaged.state.open_numbers(),
         last_seen: salvaged.state.last_seen(),
         kept: kept.path().display().to_string(),
+        blind_until: Some(blind_until).filter(|until| until.millis() > 0),
     };
     let taken = salvaged.state.handed_on(clock.now());
     let trail = Trail::create_locked(options, places, lock, actor, clock, Some(first))?;

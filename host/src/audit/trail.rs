@@ -327,18 +327,19 @@ impl Trail {
         })
     }
 
-    /// A person says what became of an intent whose outcome is not known, so that its target can be acted on again. The
-    /// record is durable when this returns.
+    /// A person says what became of an intent whose outcome is not known, so that its target can be acted on again; or takes
+    /// over an effect that something later stands on, so that the rest of its run can be undone. The record is durable when
+    /// this returns.
     ///
     /// # Errors
-    /// When that record is no intent in doubt, the reason is empty, or the trail cannot take the record.
+    /// When that record is neither, the reason is empty, or the trail cannot take the record.
     pub fn settle(&self, of: u64, reason: &str) -> Result<u64, AuditError> {
         if reason.trim().is_empty() {
             return Err(AuditError::Option("say what you found: --reason must not be empty".to_owned()));
         }
-        if !self.in_doubt().iter().any(|(seq, _)| *seq == of) {
+        if !self.in_doubt().iter().any(|(seq, _)| *seq == of) && !self.state(|state| state.is_overtaken(of)) {
             return Err(AuditError::Option(format!(
-                "record {of} is no intent in doubt; `guardian status` names those that are"
+                "record {of} is no intent in doubt, and none that something later stands on; `guardian status` names those in doubt"
             )));
         }
         self.append_durable(None, Body::Settled { of, reason: crate::model::escape_to(reason, 1_000) })

@@ -112,11 +112,18 @@ fn rejected(context: &Context, asked: &Asked, person: &Name) -> Result<Exit, Fai
 
 /// Ends what was rejected, on the trail, if nobody holds it. Says whether it did.
 fn ended(context: &Context) -> Result<bool, Failure> {
-    let Some((site, lock)) = context.site_to_write_if_free()? else { return Ok(false) };
-    let trail = site.open_trail(lock)?;
-    close_waiting(&site, &trail)?;
-    trail.close()?;
-    Ok(true)
+    let not_recorded = |failure: Failure| {
+        let message = format!("the answer holds, and it is not on record: {}", failure.message);
+        Failure { message, ..failure }
+    };
+    let record = || {
+        let Some((site, lock)) = context.site_to_write_if_free()? else { return Ok(false) };
+        let trail = site.open_trail(lock)?;
+        close_waiting(&site, &trail)?;
+        trail.close()?;
+        Ok(true)
+    };
+    record().map_err(not_recorded)
 }
 
 fn asked(site: &Site, run: &str) -> Result<(Approvals, Asked), Failure> {

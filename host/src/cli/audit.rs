@@ -179,7 +179,7 @@ fn succeed(context: &Context, kind: SuccessorKind, reason: &str) -> Result<Exit,
     let screen = &context.screen;
     if screen.json() {
         screen.document("audit-successor", &json!({
-            "record": first.record, "kept": old.kept, "readable": old.readable, "lost": old.lost, "known": old.known, "high_water_marks": old.marks,
+            "record": first.record, "kept": old.kept, "readable": old.readable, "lost": old.lost, "known": old.known, "high_water_marks": old.marks, "runs": old.runs, "waited": old.waited, "blind": old.blind,
         }))?;
     } else {
         screen.say(&format!("{} a new trail; its first record names the old one", screen.paint(Tone::Good, "began")));
@@ -190,9 +190,15 @@ fn succeed(context: &Context, kind: SuccessorKind, reason: &str) -> Result<Exit,
             None => "how many there were is not known: it left neither checkpoint nor snapshot".to_owned(),
         };
         screen.say(&format!(
-            "  {} of its records can be read, {lost}; {} high-water marks were taken over",
-            old.readable, old.marks
+            "  {} of its records can be read, {lost}; {} high-water marks and {} runs were taken over",
+            old.readable, old.marks, old.runs
         ));
+        if old.waited > 0 {
+            screen.say(&format!("  {} plans waited for people: they are over, run them again", old.waited));
+        }
+        if old.blind {
+            screen.say("  `var/state/undo` may hold what puts back runs whose records are lost: look at it, and remove it by hand");
+        }
     }
     Ok(Exit::Ok)
 }

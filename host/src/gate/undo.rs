@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::durable::{DurableError, Folder};
-use crate::model::{Digest, PlaybookId, RunId, UndoReference};
+use crate::model::{Digest, PlaybookId, RunId, Timestamp, UndoReference};
 
 /// The material of one step, in bytes: a configuration file of 1 MiB as JSON, or the list of ten thousand files.
 const LARGEST: usize = 4 * 1024 * 1024;
@@ -35,7 +35,8 @@ pub struct UndoJournal {
 /// What is kept of one run.
 #[derive(Debug)]
 struct Kept {
-    playbook: PlaybookId,
+    /// None if the records that said so are lost.
+    playbook: Option<PlaybookId>,
     /// What was there when this process began, in bytes.
     before: u64,
     /// By step, in bytes.
@@ -63,23 +64,24 @@ impl UndoJournal {
 
     /// Removes what belongs to none of `runs`: a process ended between keeping it and the intent that refers to it, or the
     /// run is so old that the trail's projection has forgotten it. What is left counts against the quota and the share of the
-    /// playbook whose run it is.
+    /// playbook whose run it is. Runs from before `blind_until` may stand on records that are lost: what is kept for them stays
+    /// until a person removes it.
     ///
     /// # Errors
     /// When the folder cannot be read.
-    pub fn sweep(&self, runs: &BTreeMap<RunId, PlaybookId>) -> Result<(), DurableError> {
+    pub fn sweep(&self, runs: &BTreeMap<RunId, PlaybookId>, blind_until: Timestamp) -> Result<(), DurableError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let mut kept = BTreeMap::new();
         for name in folder.names()? {
             // What is no run is not ours.
             let Ok(run) = name.parse::<RunId>() else { continue };
-            match runs.get(&run) {
-                Some(playbook) => {
-                    let before = folder.sub(&name)?.size()?;
-                    kept.insert(run, Kept { playbook: playbook.clone(), before, steps: BTreeMap::new() });
-                }
-                None => self.commit(&run)?,
+            let playbook = runs.get(&run).cloned();
+            if playbook.is_none() && run.begun() >= blind_until {
+                self.commit(&run)?;
+                continue;
             }
+            let before = folder.sub(&name)?.size()?;
+            kept.insert(run, Kept { playbook, before, steps: BTreeMap::new() });
         }
         *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = kept;
         Ok(())
@@ -130,14 +132,14 @@ impl UndoJournal {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let sum = |of: &mut dyn Iterator<Item = &Kept>| of.fold(length, |sum, kept| sum.saturating_add(kept.bytes()));
         let runs = "`guardian status` names the runs they belong to";
-        if sum(&mut kept.values().filter(|kept| kept.playbook == *playbook)) > SHARE {
+        if sum(&mut kept.values().filter(|kept| kept.playbook.as_ref() == Some(playbook))) > SHARE {
             return Err(format!("{} MiB are kept for `{playbook}` already; {runs}", SHARE >> 20));
         }
         if sum(&mut kept.values()) > QUOTA {
             return Err(format!("{} MiB are kept already; {runs}", QUOTA >> 20));
         }
         let own = kept.entry(run.clone());
-        let own = own.or_insert_with(|| Kept { playbook: playbook.clone(), before: 0, steps: BTreeMap::new() });
+        let own = own.or_insert_with(|| Kept { playbook: Some(playbook.clone()), before: 0, steps: BTreeMap::new() });
         own.steps.insert(step, length);
         Ok(())
     }
@@ -205,7 +207,6 @@ impl UndoJournal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Timestamp;
 
     const MIB: usize = 1024 * 1024;
 
@@ -225,7 +226,7 @@ mod tests {
 
     /// Of a journal that has `bytes` of this playbook from before.
     fn used(journal: &UndoJournal, playbook: &PlaybookId, bytes: u64) {
-        let before = Kept { playbook: playbook.clone(), before: bytes, steps: BTreeMap::new() };
+        let before = Kept { playbook: Some(playbook.clone()), before: bytes, steps: BTreeMap::new() };
         journal.kept.lock().unwrap().insert(run(u32::MAX), before);
     }
 
@@ -261,12 +262,24 @@ mod tests {
         eight(4).unwrap_err();
         journal.folder.as_ref().unwrap().remove(run(1).as_str()).unwrap();
         eight(5).unwrap();
-        journal.sweep(&BTreeMap::from([(run(1), own.clone())])).unwrap();
+        let never = Timestamp::from_millis(0);
+        journal.sweep(&BTreeMap::from([(run(1), own.clone())]), never).unwrap();
         assert_eq!(journal.kept.lock().unwrap()[&run(1)].bytes(), 8, "found again by the next start");
-        journal.sweep(&BTreeMap::new()).unwrap();
+        journal.sweep(&BTreeMap::new(), run(1).begun()).unwrap();
         assert!(
             journal.kept.lock().unwrap().is_empty() && journal.folder.as_ref().unwrap().names().unwrap().is_empty()
         );
+    }
+
+    #[test]
+    fn what_may_belong_to_a_lost_record_stays() {
+        let (_home, journal) = journal();
+        journal.keep(&playbook(1), (&run(1), 1), "test", b"a").unwrap();
+        let later = run(1).begun().plus(std::time::Duration::from_millis(1));
+        journal.sweep(&BTreeMap::new(), later).unwrap();
+        assert_eq!(journal.folder.as_ref().unwrap().names().unwrap(), [run(1).as_str()]);
+        journal.sweep(&BTreeMap::new(), run(1).begun()).unwrap();
+        assert!(journal.folder.as_ref().unwrap().names().unwrap().is_empty());
     }
 
     #[test]

@@ -6,14 +6,17 @@
 //! outcome follows it. A hand is asked first whether a doubtful effect happened at all, and what it cannot tell is for a
 //! person (INVARIANT 9).
 //!
+//! It takes the lease of the target as an effect does: a run that is at work on it is not undone under, and one that takes it
+//! over while the hand is slow makes what the hand did not known instead of done.
+//!
 //! Steps are idempotent: one that was interrupted is done again. What this does not do: choose what is put back, or in
 //! which order.
 
 use crate::audit::{AuditError, Body, Effect, Fate, Found, IntentDraft};
 use crate::capability::{Begun, Deadline, Reconciled, UndoMaterial};
-use crate::model::{Outcome, RunId};
+use crate::model::{ErrorCode, GuestError, Outcome, ResourceName, RunId};
 
-use super::Parts;
+use super::{Parts, RunLeases};
 
 /// What came of putting one effect back.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,11 +60,26 @@ impl Parts {
         }
     }
 
-    /// Puts one effect of a run back.
+    /// Takes the lease of the target that an effect was on; gives the target.
+    ///
+    /// # Errors
+    /// Who has it, in words.
+    pub fn claim(&self, leases: &RunLeases, effect: &Effect) -> Result<ResourceName, String> {
+        let resource = effect.action.resource().map_err(|_| "it names no resource".to_owned())?;
+        let target = self.inventory.target_of(&resource);
+        leases.take(&target).map_err(|run| format!("run {run} is at work on {target}"))?;
+        Ok(target)
+    }
+
+    /// Puts one effect of a run back; `leases` are those of whoever undoes it.
     ///
     /// # Errors
     /// When the trail cannot take the intent or the outcome; without an intent nothing was done.
-    pub fn put_back(&self, run: &RunId, effect: &Effect) -> Result<PutBack, AuditError> {
+    pub fn put_back(&self, run: &RunId, leases: &RunLeases, effect: &Effect) -> Result<PutBack, AuditError> {
+        let target = match self.claim(leases, effect) {
+            Ok(target) => target,
+            Err(why) => return Ok(PutBack::Failed { why }),
+        };
         let material = match self.material(effect) {
             Ok(Some(material)) => material,
             Ok(None) => return Ok(PutBack::Failed { why: "nothing was kept that puts it back".to_owned() }),
@@ -69,7 +87,12 @@ impl Parts {
         };
         // What failed may have happened in part; the hand knows.
         if effect.fate == Fate::Failed {
-            match self.ask(effect, Some(&material)) {
+            let found = self.ask(effect, Some(&material));
+            if found == Found::NotDone {
+                // On record, or the run would look as if something of it were left.
+                self.trail.append(Some(run), Some(effect.step), Body::Reconciled { of: effect.record, found })?;
+            }
+            match found {
                 Found::Done => {}
                 Found::NotDone => return Ok(PutBack::Nothing),
                 Found::Unknown => {
@@ -90,7 +113,17 @@ impl Parts {
         let begun = self.clock.elapsed();
         let intent = self.trail.begin(run, effect.step, draft)?;
         let record = intent.seq();
-        let outcome = self.hands.put_back(intent, &material, Deadline::after(self.limits.call_time()));
+        let taken = || GuestError::new(ErrorCode::Busy, format!("another run took {target} over meanwhile"));
+        let outcome = if leases.holds(&target) {
+            self.hands.put_back(intent, &material, Deadline::after(self.limits.call_time()))
+        } else {
+            Outcome::Failed { error: taken() }
+        };
+        // A hand that comes back after the lease was over acted beside another run.
+        let outcome = match outcome {
+            Outcome::Done { .. } if !leases.holds(&target) => Outcome::Indeterminate { error: taken() },
+            outcome => outcome,
+        };
         let micros = u64::try_from(self.clock.elapsed().saturating_sub(begun).as_micros()).unwrap_or(u64::MAX);
         self.trail.finish(record, outcome.for_the_trail(|bytes| self.undo.digest(bytes)), micros)?;
         Ok(match outcome {
@@ -103,6 +136,8 @@ impl Parts {
     fn material(&self, effect: &Effect) -> Result<Option<UndoMaterial>, String> {
         let Some(reference) = &effect.undo else { return Ok(None) };
         let bytes = self.undo.load(reference)?;
-        serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("what was kept cannot be read: {error}"))
+        // INVARIANT 8: not why. The parser quotes what it stumbles over, and that is what must not stand on the trail.
+        let unreadable = |_| format!("what was kept at `state/undo/{}` cannot be read", reference.reference);
+        serde_json::from_slice(&bytes).map(Some).map_err(unreadable)
     }
 }

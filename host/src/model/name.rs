@@ -278,6 +278,14 @@ impl RunId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// When it began, by the clock of then.
+    #[must_use]
+    pub fn begun(&self) -> super::Timestamp {
+        // Eleven digits always are there: an id is made or parsed with sixteen.
+        let millis = self.0.get(2..13).and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        super::Timestamp::from_millis(millis.unwrap_or(0))
+    }
 }
 
 impl FromStr for RunId {

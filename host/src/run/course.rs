@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::audit::Body;
 use crate::gate::{Approvals, Approved, Gate, Halt, Parts, Pass, RunLeases, Transcript};
-use crate::model::{Glass, Incident, PlaybookId, RunEvent, RunId, RunState, escape_to};
+use crate::model::{Glass, Incident, PlaybookId, ResourceName, RunEvent, RunId, RunState, escape_to};
 use crate::sandbox::{self, CallError, GuestEnd, Program};
 
 use super::asked::plan_digest;
@@ -52,7 +52,7 @@ pub(super) fn course(site: &Site, parts: &Parts, ready: &Ready, leave: Leave, wa
     let begun = Instant::now();
     let mut progress = Progress { state: RunState::Admitted, reason: String::new() };
     progress.take(RunEvent::Started, "");
-    let leases = Arc::new(parts.leases.of(ready.run.clone(), longest(site, &ready.incident)));
+    let leases = Arc::new(parts.leases.of(ready.run.clone(), longest(site, &ready.incident.target)));
     let (end, transcript) = guest(site, parts, ready, (leave, Arc::clone(&leases)), watcher);
     let mut report = ready.report(progress.state);
     report.limit = transcript.limit;
@@ -68,7 +68,7 @@ pub(super) fn course(site: &Site, parts: &Parts, ready: &Ready, leave: Leave, wa
         ask_the_check(site, parts, &mut progress, &mut report);
     }
     if progress.state == RunState::Unwinding {
-        put_back(site, parts, &mut progress, &mut report);
+        put_back(site, parts, &leases, &mut progress, &mut report);
     }
     report.state = progress.state;
     report.reason = progress.reason;
@@ -85,9 +85,9 @@ pub(super) fn course(site: &Site, parts: &Parts, ready: &Ready, leave: Leave, wa
 }
 
 /// How long a run may be at work on its target: guest code, the check, and a call that puts something back.
-fn longest(site: &Site, incident: &Incident) -> Duration {
+pub(super) fn longest(site: &Site, target: &ResourceName) -> Duration {
     let limits = &site.configuration.limits;
-    let terms = Terms::of(&site.configuration.inventory, &incident.target);
+    let terms = Terms::of(&site.configuration.inventory, target);
     limits.run_time() + limits.call_time() * 2 + terms.healed.deadline
 }
 
@@ -152,12 +152,12 @@ fn found_out(parts: &Parts, report: &mut RunReport) {
 }
 
 /// Not healed: what the operator wants put back is put back, and the rest is named.
-fn put_back(site: &Site, parts: &Parts, progress: &mut Progress, report: &mut RunReport) {
+fn put_back(site: &Site, parts: &Parts, leases: &RunLeases, progress: &mut Progress, report: &mut RunReport) {
     let reason = progress.reason.clone();
     if parts.approvals == Approvals::Assumed {
         return progress.take(RunEvent::Left, &reason);
     }
-    match unwind(parts, &site.configuration.inventory, &report.run, Wanted::AsConfigured) {
+    match unwind(parts, &site.configuration.inventory, &report.run, leases, Wanted::AsConfigured) {
         Ok(unwinding) => {
             let left = unwinding.left();
             let said = match unwinding.event {

@@ -9,10 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::audit::{AuditError, Body};
+use crate::audit::{AuditError, Body, State};
 use crate::gate::Parts;
 use crate::model::{ErrorCode, GuestError, Outcome, PlaybookId, ResourceName, RunEvent, RunId, RunState};
 
+use super::course::longest;
 use super::resume::close_waiting;
 use super::unwind::{UndoStep, Unwinding, Wanted, reconcile, unwind};
 use super::{RunError, Site};
@@ -47,7 +48,8 @@ pub(super) fn recover(site: &Site, parts: &Parts) -> Result<Vec<Recovered>, RunE
     let mut recovered = Vec::new();
     for (run, target) in unfinished {
         let Unwinding { steps, event } = if reconcile(parts, &run)? {
-            unwind(parts, inventory, &run, Wanted::AsConfigured)?
+            let leases = parts.leases.of(run.clone(), longest(site, &target));
+            unwind(parts, inventory, &run, &leases, Wanted::AsConfigured)?
         } else {
             Unwinding { steps: Vec::new(), event: RunEvent::LostTrack }
         };
@@ -66,10 +68,13 @@ pub(super) fn recover(site: &Site, parts: &Parts) -> Result<Vec<Recovered>, RunE
     }
     close_waiting(site, &parts.trail)?;
     let (kept, known): (BTreeMap<RunId, PlaybookId>, BTreeSet<RunId>) = parts.trail.state(|state| {
-        let whose = |run: &RunId| Some((run.clone(), state.effects(run).first()?.playbook.clone()));
+        // A person may have taken over what was left.
+        let left = |run: &RunId| state.effects(run).iter().find(|effect| effect.is_left());
+        let whose = |run: &RunId| Some((run.clone(), left(run)?.playbook.clone()));
         (state.runs_with_effects().filter_map(whose).collect(), state.runs().iter().map(|run| run.id.clone()).collect())
     });
-    if let Err(error) = parts.undo.sweep(&kept).and_then(|()| parts.evidence.sweep(&known)) {
+    let blind_until = parts.trail.state(State::blind_until);
+    if let Err(error) = parts.undo.sweep(&kept, blind_until).and_then(|()| parts.evidence.sweep(&known)) {
         tracing::warn!("what was kept for runs that nobody remembers was not removed: {error}");
     }
     Ok(recovered)

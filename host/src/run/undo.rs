@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::audit::{Body, Trail};
+use crate::audit::{Body, Effect, State, Trail};
 use crate::capability::Hands;
 use crate::gate::Approvals;
-use crate::model::{PlaybookId, ResourceName, RunEvent, RunId, RunState};
+use crate::model::{PlaybookId, ResourceName, RunEvent, RunId, RunState, escape_to};
 
+use super::course::longest;
 use super::recover::recover;
-use super::unwind::{UndoStep, Wanted, reconcile, unwind};
+use super::unwind::{Planned, UndoStep, Wanted, overtaken, planned, reconcile, unwind};
 use super::{Recovered, RunError, Site};
 
 /// What came of undoing a run.
@@ -45,10 +46,11 @@ pub fn undo(site: &Site, trail: Arc<Trail>, hands: Arc<Hands>, run: &RunId) -> R
     let parts = site.parts(Arc::clone(&trail), hands, site.kept()?, Approvals::Required);
     let inventory = &site.configuration.inventory;
     let recovered = recover(site, &parts)?;
-    let (summary, empty) = trail.state(|state| (state.run(run).cloned(), state.effects(run).is_empty()));
+    let left = |state: &State| state.effects(run).iter().any(Effect::is_left);
+    let (summary, something) = trail.state(|state| (state.run(run).cloned(), left(state)));
     let summary = summary
         .ok_or_else(|| RunError::Request(format!("the trail remembers no run `{run}`; see `guardian status`")))?;
-    if empty {
+    if !something {
         let why = match summary.state {
             RunState::Healed => "it healed, so what it did stands and nothing was kept",
             _ => "nothing of it is left to put back",
@@ -56,7 +58,11 @@ pub fn undo(site: &Site, trail: Arc<Trail>, hands: Arc<Hands>, run: &RunId) -> R
         return Err(RunError::Request(format!("`{run}` cannot be undone: {why}")));
     }
     let known = reconcile(&parts, run)?;
-    let unwinding = unwind(&parts, inventory, run, Wanted::Everything)?;
+    if let Some(problem) = trail.state(|state| under_something(state, run)) {
+        return Err(RunError::Request(format!("`{run}` cannot be undone: {problem}")));
+    }
+    let leases = parts.leases.of(run.clone(), longest(site, &summary.target));
+    let unwinding = unwind(&parts, inventory, run, &leases, Wanted::Everything)?;
     let (state, reason) = match unwinding.event {
         RunEvent::PutBack => (RunState::Unwound, "put back by a person".to_owned()),
         RunEvent::LostTrack => {
@@ -67,7 +73,7 @@ pub fn undo(site: &Site, trail: Arc<Trail>, hands: Arc<Hands>, run: &RunId) -> R
     };
     let end = Body::RunEnd { state, reason: reason.clone(), report: None, limit: None, millis: summary.millis };
     trail.append_durable(Some(run), end)?;
-    if state != RunState::Indeterminate {
+    if !trail.state(left) {
         // A leftover is swept by the next start.
         let _ = parts.undo.commit(run);
     }
@@ -80,4 +86,13 @@ pub fn undo(site: &Site, trail: Arc<Trail>, hands: Arc<Hands>, run: &RunId) -> R
         undone: unwinding.steps,
         recovered,
     })
+}
+
+/// Why nothing of a run can be put back: something stands on the effect that would be the first, and would go with it.
+fn under_something(state: &State, run: &RunId) -> Option<String> {
+    let newest = state.effects(run).iter().rev().find(|effect| planned(effect) == Planned::PutBack)?;
+    let later = overtaken(&state.later(run, newest)?);
+    let (verb, resource, of) = (newest.action.verb().id(), newest.action.resource_as_given(), newest.record);
+    let left = format!("`guardian audit settle {of} --reason WHY` leaves it as it is, for the rest to be undone");
+    Some(format!("{verb} {}: {later}; {left}", escape_to(&resource, 300)))
 }

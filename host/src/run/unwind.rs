@@ -5,12 +5,15 @@
 //! stopping what is slowly coming up makes an outage worse; or because nothing can put it back. The first effect that
 //! cannot be put back, or whose fate nobody knows, ends it: what came before it was built under it, and a person is needed.
 //!
+//! What something later stands on is not put back: what another run has changed or healed since, or a person has acted on,
+//! would be put back with it. It is left, and so is what came before it.
+//!
 //! The trail may be lost half-way; then nothing more is done, and the next start goes on from what it says.
 
 use serde::Serialize;
 
-use crate::audit::{AuditError, Effect, Fate, Found};
-use crate::gate::{Parts, PutBack};
+use crate::audit::{AuditError, Effect, Fate, Found, Later};
+use crate::gate::{Parts, PutBack, RunLeases};
 use crate::inventory::{AfterFailure, Inventory};
 use crate::model::{EffectClass, RunEvent, RunId, escape_to};
 
@@ -101,7 +104,18 @@ pub(super) fn reconcile(parts: &Parts, run: &RunId) -> Result<bool, AuditError> 
     Ok(known)
 }
 
-/// Puts the effects of a run back, newest first.
+/// What stands on an effect, in words.
+pub(super) fn overtaken(later: &Later) -> String {
+    match later {
+        Later::Undoable { run, t } => format!("run {run} changed it since ({t}): `guardian undo {run}` first"),
+        Later::Stands(since) => match &since.run {
+            Some(run) => format!("run {run} changed or healed it since ({}), and that stands", since.t),
+            None => format!("a person acted on it since ({}), and that stands", since.t),
+        },
+    }
+}
+
+/// Puts the effects of a run back, newest first. `leases` are those of whoever does it.
 ///
 /// # Errors
 /// When the trail cannot take a record: nothing was done without one.
@@ -109,15 +123,36 @@ pub(super) fn unwind(
     parts: &Parts,
     inventory: &Inventory,
     run: &RunId,
+    leases: &RunLeases,
     wanted: Wanted,
 ) -> Result<Unwinding, AuditError> {
     parts.trail.flush()?;
     let effects = parts.trail.state(|state| state.effects(run).to_vec());
     let mut unwinding = Unwinding { steps: Vec::new(), event: RunEvent::Left };
-    let (mut put_back, mut stands) = (false, false);
+    let (mut put_back, mut stands, mut blocked) = (false, false, false);
     for effect in effects.iter().rev() {
-        let stopped = unwinding.event == RunEvent::LostTrack;
-        let Some(undone) = one(parts, inventory, run, effect, wanted, stopped)? else { continue };
+        let undone = match planned(effect) {
+            Planned::Nothing => continue,
+            Planned::Leave(why) => Undone::Left { why: why.to_owned() },
+            Planned::NotKnown => Undone::Failed { why: "whether it happened is not known".to_owned() },
+            Planned::PutBack if blocked || unwinding.event == RunEvent::LostTrack => {
+                Undone::Left { why: "what was done after it could not be put back".to_owned() }
+            }
+            Planned::PutBack if wanted == Wanted::AsConfigured && leave(inventory, effect) => {
+                Undone::Left { why: format!("it is left as it is; `guardian undo {run}` puts it back") }
+            }
+            Planned::PutBack => match parts.trail.state(|state| state.later(run, effect)) {
+                Some(later) => {
+                    blocked = true;
+                    Undone::Left { why: overtaken(&later) }
+                }
+                None => match parts.put_back(run, leases, effect)? {
+                    PutBack::Done { record } => Undone::PutBack { record },
+                    PutBack::Nothing => continue,
+                    PutBack::Failed { why } => Undone::Failed { why: escape_to(&why, SHOWN) },
+                },
+            },
+        };
         match &undone {
             Undone::PutBack { .. } => put_back = true,
             // What left nothing behind does not stand.
@@ -138,40 +173,33 @@ pub(super) fn unwind(
     Ok(unwinding)
 }
 
-fn one(
-    parts: &Parts,
-    inventory: &Inventory,
-    run: &RunId,
-    effect: &Effect,
-    wanted: Wanted,
-    stopped: bool,
-) -> Result<Option<Undone>, AuditError> {
-    let left = |why: String| Ok(Some(Undone::Left { why }));
-    let failed_whole = effect.fate == Fate::Failed && effect.undo.is_none();
-    match effect.fate {
-        Fate::NotDone | Fate::PutBack | Fate::Settled => return Ok(None),
+/// What is to be done about an effect, by what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Planned {
+    /// Nothing, and nothing is said: it did not happen, is put back, or somebody took it over.
+    Nothing,
+    /// It is named and left.
+    Leave(&'static str),
+    /// Nobody knows whether it happened.
+    NotKnown,
+    /// It can be put back.
+    PutBack,
+}
+
+pub(super) fn planned(effect: &Effect) -> Planned {
+    match (effect.fate, effect.class, effect.undo.is_some()) {
+        (Fate::NotDone | Fate::PutBack | Fate::Settled, _, _) => Planned::Nothing,
         // It failed, says the hand, and there was nothing to put back even if it had not.
-        Fate::Failed if failed_whole => return Ok(None),
-        Fate::Open => return Ok(Some(Undone::Failed { why: "whether it happened is not known".to_owned() })),
-        Fate::Failed | Fate::Done => {}
-    }
-    if stopped {
-        return left("what was done after it could not be put back".to_owned());
-    }
-    match (effect.class, effect.undo.is_some()) {
-        (EffectClass::Transient | EffectClass::Read, _) => return left("it leaves nothing to put back".to_owned()),
-        (EffectClass::Irreversible, _) => return left("nothing can put it back".to_owned()),
+        (Fate::Failed, _, false) => Planned::Nothing,
+        (Fate::Open, _, _) => Planned::NotKnown,
+        (_, EffectClass::Transient | EffectClass::Read, _) => Planned::Leave("it leaves nothing to put back"),
+        (_, EffectClass::Irreversible, _) => Planned::Leave("nothing can put it back"),
         // It found nothing to do.
-        (EffectClass::Reversible, false) => return Ok(None),
-        (EffectClass::Reversible, true) => {}
+        (_, EffectClass::Reversible, false) => Planned::Nothing,
+        (_, EffectClass::Reversible, true) => Planned::PutBack,
     }
-    let leaves = effect.action.resource().map_or(AfterFailure::Leave, |resource| inventory.unhealed(&resource));
-    if wanted == Wanted::AsConfigured && leaves == AfterFailure::Leave {
-        return left(format!("it is left as it is; `guardian undo {run}` puts it back"));
-    }
-    Ok(match parts.put_back(run, effect)? {
-        PutBack::Done { record } => Some(Undone::PutBack { record }),
-        PutBack::Nothing => None,
-        PutBack::Failed { why } => Some(Undone::Failed { why: escape_to(&why, SHOWN) }),
-    })
+}
+
+fn leave(inventory: &Inventory, effect: &Effect) -> bool {
+    effect.action.resource().map_or(true, |resource| inventory.unhealed(&resource) == AfterFailure::Leave)
 }

@@ -1,0 +1,10 @@
+;; Restores three configurations, one after the other, and breaks: whatever it did is there to be put back.
+(import "guardian:playbook/config@0.1.0" "restore" (func $restore (param i32 i32 i32)))
+(data (i32.const 16) "one")
+(data (i32.const 32) "two")
+(data (i32.const 48) "three")
+(func $remediate (type $remediate)
+  (call $restore (i32.const 16) (i32.const 3) (i32.const 2048))
+  (call $restore (i32.const 32) (i32.const 3) (i32.const 2048))
+  (call $restore (i32.const 48) (i32.const 5) (i32.const 2048))
+  unreachable)
