@@ -8,10 +8,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use guardian::audit::{IntentDraft, Trail};
+use guardian::audit::{Body, IntentDraft, Trail};
 use guardian::capability::Hands;
 use guardian::gate::{Gate, Parts};
-use guardian::model::{Action, Clock as _, EffectClass, Outcome, PlaybookId, Reply, RunId, ServiceVerb, SystemClock};
+use guardian::model::{
+    Action, Clock as _, EffectClass, Outcome, PlaybookId, Reply, RunId, RunState, ServiceVerb, SystemClock,
+};
 
 use crate::floor::Floor;
 use crate::house::{self, House};
@@ -115,21 +117,34 @@ fn rate(act: impl Fn(usize) -> Result<()> + Sync) -> Result<f64> {
     threads(|caller| (0..EACH).try_for_each(|_| act(caller)))
 }
 
-/// Each run has acted once before: what a run keeps of its target before its first effect is a cost of the run.
+/// Each run has acted once before: what a run keeps of its target before its first effect is a cost of the run. And each ends
+/// afterwards, or thousands would stay open that no machine has.
 fn effects(parts: &Parts, playbook: &PlaybookId) -> Result<f64> {
     let begun = |caller: usize| {
         let service = format!("u{caller}");
         let id = RunId::new(SystemClock::default().now(), u32::try_from(caller)?);
-        let mut gate = reading::gate(parts, id, playbook.clone(), reading::incident(&service)?);
+        let mut gate = reading::gate(parts, id.clone(), playbook.clone(), reading::incident(&service)?);
         act(&mut gate, caller)?;
-        Ok(Mutex::new(gate))
+        Ok((id, Mutex::new(gate)))
     };
     let gates = (0..CALLERS).map(begun).collect::<Result<Vec<_>>>()?;
-    threads(|caller| {
-        let mut gate =
-            gates.get(caller).context("a caller too many")?.lock().map_err(|_| anyhow!("a caller panicked"))?;
+    let rate = threads(|caller| {
+        let (_, gate) = gates.get(caller).context("a caller too many")?;
+        let mut gate = gate.lock().map_err(|_| anyhow!("a caller panicked"))?;
         (0..EACH).try_for_each(|_| act(&mut gate, caller))
-    })
+    })?;
+    for (id, _) in &gates {
+        let end = Body::RunEnd {
+            state: RunState::Healed,
+            reason: "measured".to_owned(),
+            report: None,
+            limit: None,
+            millis: 0,
+        };
+        parts.trail.append(Some(id), None, end)?;
+    }
+    parts.trail.flush()?;
+    Ok(rate)
 }
 
 fn act(gate: &mut Gate, caller: usize) -> Result<()> {
