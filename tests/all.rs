@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests act from outside, as a person or an attacker does")]
 
 mod audit;
+mod besides;
 mod cli;
 mod contract;
 mod coverage;

@@ -103,9 +103,13 @@ pub(crate) fn bench(permits: &str) -> Bench {
 
 /// With a whole policy, and `more` in the table of the configuration `site`.
 pub(crate) fn bench_of(policies: &[(&str, &str)], more: &str) -> Bench {
+    bench_with(policies, &|text| text.replace("[config.site]\n", &format!("[config.site]\n{more}\n")))
+}
+
+/// With a whole policy and a configuration that `edit` made of the usual one.
+pub(crate) fn bench_with(policies: &[(&str, &str)], edit: &dyn Fn(String) -> String) -> Bench {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let text = format!("{INVENTORY}{}", on_disk(folder.path()))
-        .replace("[config.site]\n", &format!("[config.site]\n{more}\n"));
+    let text = edit(format!("{INVENTORY}{}", on_disk(folder.path())));
     let configuration = Configuration::parse(std::path::Path::new("guardian.toml"), &text).expect("an inventory");
     let inventory = configuration.inventory;
     let world = World::build(&facts(&inventory)).expect("a world");

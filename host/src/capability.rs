@@ -17,7 +17,10 @@ mod config;
 mod deadline;
 mod error;
 mod evidence;
+mod folder;
 mod keeper;
+#[cfg(test)]
+mod left_out;
 mod log;
 mod login;
 mod probe;

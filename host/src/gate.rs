@@ -13,6 +13,7 @@
 //! guest about anything but what it asks for.
 
 mod approved;
+mod besides;
 mod evidence;
 mod heed;
 mod judge;
@@ -339,7 +340,7 @@ impl Gate {
         self.finish(record, outcome, policies, None, begun)
     }
 
-    fn effect(&self, permit: Permit, reservation: Option<Reservation>, target: &ResourceName) -> Ended {
+    fn effect(&self, permit: Permit, reservation: Option<Reservation>, targets: &[ResourceName]) -> Ended {
         let begun = Instant::now();
         let policies = permit.policies().to_vec();
         let prepared = match self.parts.hands.prepare(&permit, self.call_deadline()) {
@@ -367,22 +368,21 @@ impl Gate {
         let record = intent.seq();
         let planned = PlannedEffect::of(permit.action());
         self.note(|transcript| transcript.effects.push(planned));
-        let outcome = match self.still_ours(target) {
+        let outcome = match self.still_ours(targets) {
             Ok(()) => self.parts.hands.perform(permit, prepared, intent, self.call_deadline()),
             Err(error) => Outcome::Failed { error },
         };
         // A hand that comes back after its lease was over acted beside another run.
-        let outcome = match self.still_ours(target) {
+        let outcome = match self.still_ours(targets) {
             Err(error) if !matches!(outcome, Outcome::Failed { .. }) => Outcome::Indeterminate { error },
             _ => outcome,
         };
         self.finish(record, outcome, policies, place, begun)
     }
 
-    fn still_ours(&self, target: &ResourceName) -> Result<(), GuestError> {
-        if self.parts.approvals == Approvals::Assumed || self.leases.holds(target) {
-            return Ok(());
-        }
+    fn still_ours(&self, targets: &[ResourceName]) -> Result<(), GuestError> {
+        let lost = targets.iter().find(|target| !self.leases.holds(target));
+        let Some(target) = lost.filter(|_| self.parts.approvals == Approvals::Required) else { return Ok(()) };
         Err(GuestError::new(ErrorCode::Busy, format!("the time of this run was over and another one took {target}")))
     }
 
@@ -453,7 +453,8 @@ fn seen(reply: &Reply) -> String {
         }
         Reply::Reclaimed(done) => {
             let files = format!("{} files, {} MiB", done.files, done.bytes >> 20);
-            format!("took away {files}{}", assumed(done.usage.assumed))
+            let left = done.left.first().map_or_else(String::new, |first| format!("; left {first}"));
+            format!("took away {files}{}{}", assumed(done.usage.assumed), escape_to(&left, SHOWN))
         }
         Reply::Config(status) => format!("{}{}", status.state.word(), assumed(status.assumed)),
         Reply::Command(result) => match result.exit {

@@ -2,15 +2,19 @@
 //! only say "now".
 //!
 //! What it guards: no shell, no `PATH`, no argument, variable or descriptor from anywhere else. What it stops: running a
-//! program that somebody else than the operator can exchange ([`trusted`]); a command that hangs, floods its output, or
-//! leaves processes behind, however well hidden ([`worker`]); a command that runs on when Guardian is gone.
+//! program that somebody else than the operator can exchange ([`trusted`]), or handing it a file that they can; a command that
+//! hangs, floods its output, or leaves processes behind, however well hidden ([`worker`]); a command that runs on when
+//! Guardian is gone.
 //!
 //! A status other than 0 is a result: the command has said something. One that did not end in time is
 //! [`HandError::Unsure`]: it was ended somewhere in the middle, and nothing runs it again by itself (INVARIANT 9). There is
 //! no undo, because the host does not know what a command does.
 //!
 //! Left to the operator: `sudo` and other set-user-id programs work (`no_new_privs` is off, because half of the commands
-//! that heal something need them), and what a command reaches over the network or through another daemon is not seen.
+//! that heal something need them), and what a command reaches over the network or through another daemon is not seen. Judged
+//! are the program, the interpreter that its `#!` line names, and each absolute path that an argument or a variable names. What
+//! these read or run in turn is not: libraries, modules, what lies in a folder, a path written without `/` in front or within
+//! a longer word (`-f/path`, `/a:/b`), the words of a `sh -c`.
 
 mod attended;
 mod tail;
@@ -20,6 +24,9 @@ mod words;
 mod worker;
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::Read as _;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -61,11 +68,9 @@ impl CommandHand {
     ///
     /// # Ambient Authority
     /// Later calls run `worker` and the commands.
-    ///
-    /// # Errors
-    /// None so far.
-    pub fn new(inventory: &Inventory, worker: &Path) -> Result<Self, HandError> {
-        Ok(Self { commands: inventory.commands.clone(), worker: worker.to_owned() })
+    #[must_use]
+    pub fn new(inventory: &Inventory, worker: &Path) -> Self {
+        Self { commands: inventory.commands.clone(), worker: worker.to_owned() }
     }
 
     /// Looks at everything a run would need, and says in a line what it saw.
@@ -192,6 +197,35 @@ impl CommandHand {
     }
 }
 
+/// The longest first line of a script that the kernel reads, in bytes.
+const FIRST_LINE: u64 = 256;
+
+/// What the first line of a script names as the program that reads it; none if it is no script.
+fn interpreter(program: &Path) -> Option<PathBuf> {
+    let mut line = Vec::new();
+    std::fs::File::open(program).ok()?.take(FIRST_LINE).read_to_end(&mut line).ok()?;
+    let line = line.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let path = line.trim_ascii_start().split(u8::is_ascii_whitespace).next()?;
+    (!path.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(path)))
+}
+
+/// What a word names: an absolute path, alone or behind the `=` of an option. To an interpreter it is a script; and to any
+/// program that root runs, a name that others can turn into a link is a way to another file.
+fn named(word: &str) -> Option<&Path> {
+    let path = if word.starts_with('/') { word } else { word.split_once('=')?.1 };
+    Some(Path::new(path)).filter(|path| path.is_absolute())
+}
+
+/// Says that it is about what a command is handed, and not about its program.
+fn handed(name: &Name, path: &Path, error: HandError) -> HandError {
+    let HandError::Unavailable { what, remedy } = error else { return error };
+    let path = escape(&path.to_string_lossy());
+    HandError::Unavailable {
+        what: format!("command `{name}` is handed `{path}`: {what}"),
+        remedy: format!("{remedy}, or set `user` of the command to whom it belongs"),
+    }
+}
+
 /// Looks whether a command can be run, and says what would run as whom.
 fn look(name: &Name, command: &Command) -> Result<(PathBuf, Option<Account>), HandError> {
     let unusable = |what: String, remedy: &str| HandError::Unavailable { what, remedy: remedy.to_owned() };
@@ -204,7 +238,14 @@ fn look(name: &Name, command: &Command) -> Result<(PathBuf, Option<Account>), Ha
     }
     let program = command.argv.first().map(Path::new).unwrap_or_else(|| Path::new("/"));
     // The user it runs as may exchange it: it gets no right from that which it does not have.
-    let (real, metadata) = trusted::file(program, account.map(|account| account.uid))?;
+    let also = account.map(|account| account.uid);
+    let (real, metadata) = trusted::file(program, also)?;
+    if let Some(interpreter) = interpreter(&real) {
+        trusted::file(&interpreter, also)?;
+    }
+    for path in command.argv.iter().skip(1).chain(command.environment.values()).filter_map(|word| named(word)) {
+        trusted::named(path, also).map_err(|error| handed(name, path, error))?;
+    }
     if metadata.permissions().mode() & 0o111 == 0 {
         let shown = escape(&real.to_string_lossy());
         return Err(HandError::Unavailable {

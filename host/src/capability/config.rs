@@ -26,9 +26,10 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use self::kept::{Installed, Kept, KeptFile, Seen, Stamp};
-use self::place::{LARGEST, Place, shown};
+use self::place::{LARGEST, Place};
 use super::deadline::Deadline;
 use super::error::HandError;
+use super::folder::shown;
 use super::trusted::{self, quoted};
 use super::undo::Reconciled;
 use crate::inventory::{Config, Inventory};
@@ -88,11 +89,9 @@ impl ConfigHand {
     ///
     /// # Ambient Authority
     /// Later calls open the folders of the inventory's paths, each anew: a folder may be replaced while Guardian runs.
-    ///
-    /// # Errors
-    /// None so far.
-    pub fn new(inventory: &Inventory) -> Result<Self, HandError> {
-        Ok(Self { configs: inventory.configs.clone(), acting: Mutex::new(()) })
+    #[must_use]
+    pub fn new(inventory: &Inventory) -> Self {
+        Self { configs: inventory.configs.clone(), acting: Mutex::new(()) }
     }
 
     /// Looks at everything a restore would need, and says in a line what it saw.
@@ -104,12 +103,7 @@ impl ConfigHand {
         let baseline = baseline(config)?;
         let place = Place::open(&config.path)?;
         let status = judge(&place.look()?, &baseline);
-        let writable =
-            rustix::fs::accessat(&place.folder, ".", rustix::fs::Access::WRITE_OK, rustix::fs::AtFlags::EACCESS);
-        writable.map_err(|error| HandError::Unavailable {
-            what: format!("cannot write beside `{}`: {}", place.shown(), std::io::Error::from(error)),
-            remedy: "see the mode of the folder, and as whom Guardian runs".to_owned(),
-        })?;
+        place.folder.writable(config.path.parent().unwrap_or(&config.path))?;
         let Stamp { uid, gid, mode } = baseline.stamp;
         let bytes = baseline.content.0.len();
         Ok(format!(
@@ -167,7 +161,7 @@ impl ConfigHand {
         };
         let installed = installed(&baseline);
         let undo = (!installed.is(&kept)).then_some(ConfigUndo { was: kept, installed });
-        Ok(PreparedConfig { verb, name: name.clone(), undo, which: Some(place.which) })
+        Ok(PreparedConfig { verb, name: name.clone(), undo, which: Some(place.folder.which) })
     }
 
     /// Acts, if what was kept still lies there.
@@ -187,7 +181,7 @@ impl ConfigHand {
         let changed = || HandError::Busy {
             what: format!("`{}` was changed by somebody else meanwhile; nothing was done", place.shown()),
         };
-        if prepared.which != Some(place.which) {
+        if prepared.which != Some(place.folder.which) {
             return Err(changed());
         }
         let Some(undo) = &prepared.undo else {
@@ -203,7 +197,7 @@ impl ConfigHand {
         }
         let known = baseline.content.0.clone();
         place.replace(&undo.was, &Kept::File(baseline), &[&known, undo.was.bytes()])?;
-        self.seen_after(&prepared.name, place.which)
+        self.seen_after(&prepared.name, place.folder.which)
     }
 
     /// How it stands after a restore, by its path: who follows it must find what was written.
@@ -211,7 +205,7 @@ impl ConfigHand {
         let unsure = |why: String| HandError::Unsure { what: format!("config `{name}` was written, but {why}") };
         let config = self.config(name)?;
         let place = Place::open(&config.path).map_err(|error| unsure(error.to_string()))?;
-        if place.which != which {
+        if place.folder.which != which {
             return Err(unsure("somebody has replaced its folder meanwhile".to_owned()));
         }
         let seen = place.look().map_err(|error| unsure(error.to_string()))?;

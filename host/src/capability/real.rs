@@ -51,8 +51,8 @@ impl RealHands {
         let probes = Arc::new(ProbeHand::new(inventory, Arc::clone(&services)));
         Ok(Self {
             storages: Arc::new(StorageHand::new(inventory, Arc::clone(&services))),
-            configs: Arc::new(ConfigHand::new(inventory)?),
-            commands: Arc::new(CommandHand::new(inventory, &tools.keeper)?),
+            configs: Arc::new(ConfigHand::new(inventory)),
+            commands: Arc::new(CommandHand::new(inventory, &tools.keeper)),
             services,
             probes,
             clock: Arc::new(ClockHand::new(clock)),

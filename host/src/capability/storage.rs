@@ -2,7 +2,7 @@
 //!
 //! What it guards: a playbook names a storage of the inventory and nothing else; folders, patterns and ages stay on this
 //! side, and a file that no step describes is out of reach. What it stops: being led out of the folder by a link, a rename
-//! or a mount ([`folder`]); taking a file that has changed since it was looked at, or half of one ([`take`]); putting back
+//! or a mount ([`super::folder`]); taking a file that has changed since it was looked at, or half of one ([`take`]); putting back
 //! what somebody else has made since ([`undo`]); taking more than is needed.
 //!
 //! [`StorageHand::prepare`] writes the plan: which files may be taken, the oldest first. [`StorageHand::perform`] takes
@@ -13,8 +13,9 @@
 //! the operator wants it so: files that come back onto a full disk make the outage worse.
 
 mod find;
-mod folder;
 mod holders;
+mod left;
+mod mark;
 mod plan;
 mod take;
 #[cfg(test)]
@@ -29,12 +30,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use std::time::Instant;
 
-use self::folder::{Folder, shown};
 pub(super) use self::plan::{Assumed, PreparedStorage};
 use self::undo::Place;
 pub use self::undo::StorageUndo;
 use super::deadline::Deadline;
 use super::error::HandError;
+use super::folder::{Folder, cannot_open, shown};
 use super::service::ServiceHand;
 use super::undo::Reconciled;
 use crate::inventory::{Inventory, Step, Storage};
@@ -67,13 +68,13 @@ impl StorageHand {
         let root = Folder::open(&storage.path)?;
         let usage = usage::usage(storage, &root)?;
         if let Some(trash) = self.trash(storage, &root)? {
-            writable(&trash, storage.trash.as_deref().unwrap_or(Path::new("trash")))?;
+            trash.writable(storage.trash.as_deref().unwrap_or(Path::new("trash")))?;
         }
         for step in &storage.steps {
             let (Step::Compress(files) | Step::Trash(files) | Step::Purge(files)) = step else { continue };
             let path = storage.path.join(&files.folder);
-            let folder = root.below(&files.folder).map_err(|error| folder::cannot_open(&path, error))?;
-            writable(&folder, &path)?;
+            let folder = root.below(&files.folder).map_err(|error| cannot_open(&path, error))?;
+            folder.writable(&path)?;
         }
         let steps = storage.steps.len();
         Ok(format!("`{}` {}; {steps} steps", shown(&storage.path), usage::words(storage, &usage)))
@@ -138,11 +139,10 @@ impl StorageHand {
         if verb != StorageVerb::Reclaim || deadline.passed() {
             return Reconciled::Unknown;
         }
-        let Some(undo) = undo else {
-            // No file was to be taken. Whether a service was asked to reload leaves no sign.
-            let reloads = storage.steps.iter().any(|step| matches!(step, Step::Holders(_)));
-            return if reloads { Reconciled::Unknown } else { Reconciled::NotDone };
-        };
+        // Where no file was taken: whether a service was asked to reload leaves no sign.
+        let reloads = storage.steps.iter().any(|step| matches!(step, Step::Holders(_)));
+        let nothing = if reloads { Reconciled::Unknown } else { Reconciled::NotDone };
+        let Some(undo) = undo else { return nothing };
         let begun = self.with_place(storage, undo, |place| {
             for item in &undo.items {
                 if place.begun(item).map_err(HandError::io("look at a file"))? {
@@ -153,7 +153,7 @@ impl StorageHand {
         });
         match begun {
             Ok(true) => Reconciled::Done,
-            Ok(false) => Reconciled::NotDone,
+            Ok(false) => nothing,
             Err(_) => Reconciled::Unknown,
         }
     }
@@ -263,12 +263,4 @@ fn unknown(name: &Name) -> HandError {
 
 fn in_time(name: &Name, deadline: Deadline) -> Result<(), HandError> {
     if deadline.passed() { Err(HandError::Timeout { what: format!("storage `{name}`") }) } else { Ok(()) }
-}
-
-fn writable(folder: &Folder, path: &Path) -> Result<(), HandError> {
-    let (access, flags) = (rustix::fs::Access::WRITE_OK, rustix::fs::AtFlags::EACCESS);
-    rustix::fs::accessat(folder.fd(), ".", access, flags).map_err(|error| HandError::Unavailable {
-        what: format!("cannot write in `{}`: {}", shown(path), std::io::Error::from(error)),
-        remedy: "see the mode of the folder, how it is mounted, and as whom Guardian runs".to_owned(),
-    })
 }

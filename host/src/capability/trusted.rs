@@ -6,6 +6,9 @@
 //! with the sticky bit (`/tmp`) is passed: in it nobody can exchange what belongs to another, and what lies in it is looked
 //! at as well.
 //!
+//! What a command is handed by its name ([`named`]) may also be a folder, a socket, or not be there yet. A path that others
+//! can make lead elsewhere between this look and the use is refused even if it leads to nothing bad now.
+//!
 //! What it does not do: open anything. Since nobody untrusted can change what was walked, nobody can between the look and
 //! the use.
 
@@ -15,7 +18,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use super::error::HandError;
-use crate::model::escape;
+use super::folder::shown;
 
 /// As many links as the kernel follows.
 const LINKS: u32 = 40;
@@ -25,17 +28,36 @@ const LINKS: u32 = 40;
 /// # Errors
 /// When it is not there, is no regular file, or somebody else can exchange it; with the command that mends it.
 pub(super) fn file(path: &Path, also: Option<u32>) -> Result<(PathBuf, Metadata), HandError> {
-    let (real, metadata) = walk(path, also)?;
-    if metadata.is_file() {
-        return Ok((real, metadata));
+    match walk(path, also, Last::Judged)? {
+        Some((real, metadata)) if metadata.is_file() => Ok((real, metadata)),
+        _ => Err(HandError::Unavailable {
+            what: format!("`{}` is no regular file", shown(path)),
+            remedy: "name the file itself".to_owned(),
+        }),
     }
-    Err(HandError::Unavailable {
-        what: format!("`{}` is no regular file", shown(path)),
-        remedy: "name the file itself".to_owned(),
-    })
 }
 
-fn walk(path: &Path, also: Option<u32>) -> Result<(PathBuf, Metadata), HandError> {
+/// Sees that only root, this process's user and `also` can decide what a path leads to. A file that is there is judged like
+/// that of [`file`]; of a folder, a device or a socket only the name is, because what lies in it is no single thing; and
+/// where nothing is, nobody else may be able to put something.
+///
+/// # Errors
+/// When somebody else can; with the command that mends it.
+pub(super) fn named(path: &Path, also: Option<u32>) -> Result<(), HandError> {
+    walk(path, also, Last::Named).map(drop)
+}
+
+/// What is asked of the last name of a path, if no file has it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Last {
+    /// The same as of every other.
+    Judged,
+    /// Only that nobody else can exchange it.
+    Named,
+}
+
+/// Follows a path; none if it ends where nothing is.
+fn walk(path: &Path, also: Option<u32>, last: Last) -> Result<Option<(PathBuf, Metadata)>, HandError> {
     let mut rest = parts(path);
     let mut here = PathBuf::from("/");
     let mut metadata = look(&here, path)?;
@@ -48,10 +70,20 @@ fn walk(path: &Path, also: Option<u32>) -> Result<(PathBuf, Metadata), HandError
             continue;
         }
         let next = here.join(&part);
-        metadata = look(&next, path)?;
-        judge(&next, &metadata, also)?;
-        if !metadata.is_symlink() {
-            here = next;
+        // Whoever may make names here decides about those that nothing has, and about those that are theirs.
+        let anybody = metadata.is_dir() && metadata.mode() & 0o022 != 0;
+        if last == Last::Named && is_missing(&next) {
+            return if anybody { Err(taken_by_anybody(&next)) } else { Ok(None) };
+        }
+        let found = look(&next, path)?;
+        let only_named = last == Last::Named && rest.is_empty() && !found.is_file() && !found.is_symlink();
+        match (only_named, anybody) {
+            (false, _) => judge(&next, &found, also)?,
+            (true, true) => judge_owner(&next, &found, also)?,
+            (true, false) => {}
+        }
+        if !found.is_symlink() {
+            (here, metadata) = (next, found);
             continue;
         }
         links += 1;
@@ -64,10 +96,23 @@ fn walk(path: &Path, also: Option<u32>) -> Result<(PathBuf, Metadata), HandError
         let target = std::fs::read_link(&next).map_err(HandError::io("read a link"))?;
         if target.is_absolute() {
             here = PathBuf::from("/");
+            metadata = look(&here, path)?;
         }
         rest.extend(parts(&target));
     }
-    Ok((here, metadata))
+    Ok(Some((here, metadata)))
+}
+
+fn is_missing(path: &Path) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    std::fs::symlink_metadata(path).is_err_and(|error| matches!(error.kind(), NotFound | NotADirectory))
+}
+
+fn taken_by_anybody(path: &Path) -> HandError {
+    HandError::Unavailable {
+        what: format!("nothing is at `{}`, and anybody can put something there", shown(path)),
+        remedy: "name a place in a folder that is yours, such as one in `/run`".to_owned(),
+    }
 }
 
 /// The parts of a path, the first one last.
@@ -95,14 +140,7 @@ fn look(here: &Path, path: &Path) -> Result<Metadata, HandError> {
 }
 
 fn judge(here: &Path, metadata: &Metadata, also: Option<u32>) -> Result<(), HandError> {
-    let us = rustix::process::geteuid().as_raw();
-    let owner = metadata.uid();
-    if owner != 0 && owner != us && Some(owner) != also {
-        return Err(HandError::Unavailable {
-            what: format!("`{}` belongs to user {owner}, who can exchange it", shown(here)),
-            remedy: format!("run `chown {us} {}`", shown(here)),
-        });
-    }
+    judge_owner(here, metadata, also)?;
     let mode = metadata.mode();
     let sticky_folder = metadata.is_dir() && mode & 0o1000 != 0;
     // A link's own mode means nothing.
@@ -115,8 +153,16 @@ fn judge(here: &Path, metadata: &Metadata, also: Option<u32>) -> Result<(), Hand
     Ok(())
 }
 
-fn shown(path: &Path) -> String {
-    escape(&path.to_string_lossy())
+fn judge_owner(here: &Path, metadata: &Metadata, also: Option<u32>) -> Result<(), HandError> {
+    let us = rustix::process::geteuid().as_raw();
+    let owner = metadata.uid();
+    if owner != 0 && owner != us && Some(owner) != also {
+        return Err(HandError::Unavailable {
+            what: format!("`{}` belongs to user {owner}, who can exchange it", shown(here)),
+            remedy: format!("run `chown {us} {}`", shown(here)),
+        });
+    }
+    Ok(())
 }
 
 /// A word for a shell, as a person would type it.
@@ -134,6 +180,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
+    use crate::capability::left_out::left_out;
 
     fn mode(path: &Path, mode: u32) {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -172,9 +219,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let program = home.path().join("program");
         std::fs::write(&program, "#!").unwrap();
-        // Only root can give a file away; another user has no such file to test with.
         if std::os::unix::fs::chown(&program, Some(4_242), None).is_err() {
-            return;
+            return left_out("giving a file to another user (CAP_CHOWN)");
         }
         assert!(file(&program, None).unwrap_err().to_string().contains("chown"));
         assert!(file(&program, Some(4_242)).is_ok());

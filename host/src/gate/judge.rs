@@ -5,6 +5,8 @@
 //! (INVARIANT 2). Only then, so that a playbook without a permit learns nothing of what people do: a paused resource or a
 //! freeze (INVARIANT 11). Gates that the policy finds closed are opened by the people that approved this plan, each gate by
 //! its own, or by nobody. Last come the plan that was approved, the lease of the target, and what is in doubt.
+//!
+//! All of it is asked of every resource that the act reaches, not only of the one that the guest named ([`super::besides`]).
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
@@ -14,7 +16,7 @@ use std::time::{Duration, Instant};
 use super::approved::Approved;
 use super::ledger::Reservation;
 use super::{Approvals, Call, Ended, Gate, Halt, Passage, Transcript};
-use crate::audit::{Body, State};
+use crate::audit::{Body, OpenIntent, State};
 use crate::capability::Deadline;
 use crate::model::{Action, DenialCode, ErrorCode, Given, GuestError, Order, ResourceName, RunId, Verb, escape_to};
 use crate::orders::{Standing, Stopped};
@@ -24,7 +26,7 @@ use crate::policy::{Decision, Facts, Permit, Question, Refusal, Used};
 const LOOK_FIRST: Duration = Duration::from_secs(2);
 
 /// Why a permitted effect is held back.
-enum Held {
+pub(super) enum Held {
     /// By the plan that people approved.
     Departs,
     /// By another run.
@@ -32,6 +34,9 @@ enum Held {
     /// By an act whose end nobody knows.
     InDoubt { record: u64, verb: String },
 }
+
+/// What an operator's or a person's word holds back, with what the operator is told of it.
+pub(super) type HeldBack = (DenialCode, Vec<String>);
 
 impl Gate {
     pub(super) fn pass(&mut self, action: Action) -> Ended {
@@ -59,15 +64,15 @@ impl Gate {
         let (decision, reservation) = self.decide(&action, &resource, &BTreeSet::new());
         let denied = matches!(decision, Decision::Denied(_));
         // Before anybody is asked to approve it: nobody is asked about what a person holds back anyway.
-        let target = match action.verb().class().is_effect() && !denied {
-            true => match self.ordered(&resource, &standing) {
-                Ok(target) => Some(target),
+        let targets = match action.verb().class().is_effect() && !denied {
+            true => match self.all_ordered(action.verb(), &resource, &standing) {
+                Ok(targets) => Some(targets),
                 Err((code, why)) => return self.deny(&action, code, why),
             },
             false => None,
         };
         let Decision::NeedsApproval { approvers, quorum, policies } = decision else {
-            return self.decided(&action, decision, reservation, target);
+            return self.decided(&action, decision, reservation, targets);
         };
         let who = format!("{quorum} of {}", approvers.iter().cloned().collect::<Vec<_>>().join(", "));
         let (approval, roles) = match (self.parts.approvals, &self.approved) {
@@ -87,7 +92,7 @@ impl Gate {
             }
         };
         let (decision, reservation) = self.decide(&action, &resource, &roles);
-        Ended { approval, ..self.decided(&action, decision, reservation, target) }
+        Ended { approval, ..self.decided(&action, decision, reservation, targets) }
     }
 
     /// Broken glass ends by its time, or because a person ended it, also in the middle of a run.
@@ -110,12 +115,12 @@ impl Gate {
         action: &Action,
         decision: Decision,
         reservation: Option<Reservation>,
-        target: Option<ResourceName>,
+        targets: Option<Vec<ResourceName>>,
     ) -> Ended {
         match decision {
-            Decision::Permitted(permit) => match target.map(|target| self.may_act(&permit, &target).map(|()| target)) {
+            Decision::Permitted(permit) => match targets.map(|all| self.may_act(&permit, &all).map(|()| all)) {
                 None => self.read(permit),
-                Some(Ok(target)) => self.effect(permit, reservation, &target),
+                Some(Ok(targets)) => self.effect(permit, reservation, &targets),
                 Some(Err(Held::Departs)) => self.deny(action, DenialCode::DepartsFromPlan, Vec::new()),
                 Some(Err(Held::InDoubt { record, verb })) => {
                     let message =
@@ -134,32 +139,34 @@ impl Gate {
         self.not_prepared(permit, error, permit.policies().to_vec(), Instant::now())
     }
 
-    /// What may still hold a permitted effect on what belongs to `target` back: the plan that people approved, another run,
+    /// What may still hold a permitted effect on what belongs to `targets` back: the plan that people approved, another run,
     /// what is in doubt.
-    fn may_act(&mut self, permit: &Permit, target: &ResourceName) -> Result<(), Held> {
+    fn may_act(&mut self, permit: &Permit, targets: &[ResourceName]) -> Result<(), Held> {
         if self.departs(permit.action()) {
             return Err(Held::Departs);
         }
         if self.parts.approvals == Approvals::Required {
-            self.leases.take(target).map_err(Held::Busy)?;
-            self.in_doubt(permit.resource())?;
+            self.alone(permit, targets)?;
             self.look_first();
         }
         Ok(())
     }
 
     /// INVARIANT 9: what may or may not have happened to a resource is not done again, by whatever run it was begun.
-    fn in_doubt(&self, resource: &ResourceName) -> Result<(), Held> {
-        let resource = resource.to_string();
+    pub(super) fn in_doubt(&self, resource: &ResourceName) -> Result<(), Held> {
+        // An act in doubt leaves everything in doubt that it touches.
+        let about = |verb: &str, on: &str| {
+            on.parse::<ResourceName>().is_ok_and(|on| self.parts.inventory.touched(verb, &on).contains(resource))
+        };
         // What this run ended may not be durable yet, so of its own the trail would speak too early.
         let others = |state: &State| {
-            let own = Some(&self.run);
-            let open =
-                state.open_intents().iter().find(|(_, open)| open.run.as_ref() != own && open.resource == resource);
+            let theirs = |open: &OpenIntent| open.run.as_ref() != Some(&self.run) && about(&open.verb, &open.resource);
+            let open = state.open_intents().iter().find(|(_, open)| theirs(open));
             open.map(|(record, open)| (*record, open.verb.clone()))
         };
         let unsure = |call: &&Call| {
-            call.resource == resource && matches!(call.passage, Passage::Failed { code: ErrorCode::Indeterminate, .. })
+            matches!(call.passage, Passage::Failed { code: ErrorCode::Indeterminate, .. })
+                && about(call.action, &call.resource)
         };
         let own = |transcript: &Transcript| {
             let lost = transcript.lost_track.as_ref().and_then(|_| transcript.calls.iter().find(unsure));
@@ -178,7 +185,7 @@ impl Gate {
     }
 
     /// What people ordered about a resource, with what the operator is told of it; its target if they did not.
-    fn ordered(&self, resource: &ResourceName, standing: &Standing) -> Result<ResourceName, (DenialCode, Vec<String>)> {
+    pub(super) fn ordered(&self, resource: &ResourceName, standing: &Standing) -> Result<ResourceName, HeldBack> {
         let target = self.parts.inventory.target_of(resource);
         // INVARIANT 11: asked after the policy, so that a playbook without a permit learns nothing of what people do.
         match standing.stops(resource, &target, self.parts.clock.now()) {
@@ -239,8 +246,11 @@ impl Gate {
         let ask = |open: u64| {
             let facts = self.facts(verb, resource, approvals, open);
             let question = Question { playbook: &self.playbook, action, resource, facts: &facts };
-            let mut decision = self.parts.policy.decide(&question);
             let effect = verb.class().is_effect();
+            let mut decision = self.parts.policy.decide(&question);
+            if effect {
+                decision = self.decide_besides(&question, decision);
+            }
             if effect && let Decision::Denied(refusal) = &mut decision {
                 self.name_the_quota(&question, refusal);
             }
@@ -255,7 +265,7 @@ impl Gate {
     }
 
     /// What policies are told of this moment; `open` calls like this one are under way.
-    fn facts(&self, verb: Verb, resource: &ResourceName, approvals: &BTreeSet<String>, open: u64) -> Facts {
+    pub(super) fn facts(&self, verb: Verb, resource: &ResourceName, approvals: &BTreeSet<String>, open: u64) -> Facts {
         let now = self.parts.clock.now();
         let used = self.parts.trail.state(|state| state.used(&self.playbook, verb.id(), &resource.to_string(), now));
         Facts {

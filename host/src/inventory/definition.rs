@@ -56,21 +56,6 @@ impl Inventory {
             ResourceKind::Run => None,
         }
     }
-
-    /// What an act on a resource can reach besides it: the services that a storage asks to close files, and what it belongs
-    /// to.
-    #[must_use]
-    pub fn reached_from(&self, resource: &ResourceName) -> Vec<ResourceName> {
-        let storage = match (resource.kind(), resource.name().parse::<Name>()) {
-            (ResourceKind::Storage, Ok(name)) => self.storages.get(&name),
-            _ => None,
-        };
-        let holders = storage.into_iter().flat_map(|storage| &storage.steps).filter_map(|step| match step {
-            Step::Holders(services) => Some(services.iter().map(ResourceName::service)),
-            Step::Compress(_) | Step::Trash(_) | Step::Purge(_) => None,
-        });
-        holders.flatten().chain([self.target_of(resource)]).collect()
-    }
 }
 
 fn of_service(service: &Service) -> String {
@@ -166,11 +151,25 @@ mod tests {
     }
 
     #[test]
-    fn holders_are_reached_from_a_storage() {
+    fn an_act_touches_what_its_definition_says_and_nothing_else() {
         let text =
             WHOLE.replace("steps = [", "steps = [{ holders = ['service.web'] }, ").replace("of = 'service.web'\n", "");
         let read = Configuration::parse(std::path::Path::new("guardian.toml"), &text).unwrap();
-        let reached = read.inventory.reached_from(&"storage.logs".parse().unwrap());
-        assert_eq!(reached.iter().map(ToString::to_string).collect::<Vec<_>>(), ["service.web", "storage.logs"]);
+        let touched = |verb: &str, resource: &str| -> Vec<String> {
+            let touched = read.inventory.touched(verb, &resource.parse().unwrap());
+            touched.iter().map(ToString::to_string).collect()
+        };
+        assert_eq!(touched("storage.reclaim", "storage.logs"), ["storage.logs", "service.web"]);
+        // Its twins: another verb, a storage that is not there, a name of another kind, a verb that is not known.
+        for (verb, resource) in [
+            ("storage.purge", "storage.logs"),
+            ("storage.usage", "storage.logs"),
+            ("storage.reclaim", "storage.none"),
+            ("storage.reclaim", "config.logs"),
+            ("service.reload", "service.web"),
+            ("storage.shred", "storage.logs"),
+        ] {
+            assert_eq!(touched(verb, resource), [resource], "{verb}");
+        }
     }
 }

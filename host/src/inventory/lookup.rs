@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::model::{Name, ResourceKind, ResourceName, nearest};
+use crate::model::{Action, Name, ResourceKind, ResourceName, ServiceVerb, StorageVerb, Verb, nearest};
 
 use super::resource::{AfterFailure, Inventory};
 use super::{InventoryError, Step};
@@ -83,6 +83,32 @@ impl Inventory {
             _ => None,
         };
         checked.or_else(|| self.of(resource).cloned()).unwrap_or_else(|| resource.clone())
+    }
+
+    /// What an act does to other resources than its own, because the operator's definition says so: making room can reload
+    /// services, so that they close deleted files. Each as the action that it is, and each once; none for most acts.
+    #[must_use]
+    pub fn besides(&self, verb: Verb, resource: &ResourceName) -> Vec<Action> {
+        if verb != Verb::Storage(StorageVerb::Reclaim) || resource.kind() != ResourceKind::Storage {
+            return Vec::new();
+        }
+        let storage = resource.name().parse::<Name>().ok().and_then(|name| self.storages.get(&name));
+        let holders = storage.into_iter().flat_map(|storage| &storage.steps).flat_map(|step| match step {
+            Step::Holders(services) => services.as_slice(),
+            Step::Compress(_) | Step::Trash(_) | Step::Purge(_) => &[],
+        });
+        let services: BTreeSet<&Name> = holders.collect();
+        let reload = |name: &Name| Action::Service { verb: ServiceVerb::Reload, name: name.to_string() };
+        services.into_iter().map(reload).collect()
+    }
+
+    /// Every resource that an act touches: its own first, then those of [`Inventory::besides`]. The verb is the word that
+    /// stands for it on the trail and in a plan; of one that is not known only its own resource is.
+    #[must_use]
+    pub fn touched(&self, verb: &str, resource: &ResourceName) -> Vec<ResourceName> {
+        let besides = Verb::from_id(verb).map(|verb| self.besides(verb, resource)).unwrap_or_default();
+        let besides = besides.iter().filter_map(|action| action.resource().ok());
+        std::iter::once(resource.clone()).chain(besides).collect()
     }
 
     /// The groups of a resource; a check has those of its service.

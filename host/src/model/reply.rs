@@ -108,6 +108,10 @@ pub struct Reclaimed {
     pub files: u64,
     /// The steps that were taken, in order, in the operator's words.
     pub steps: Vec<String>,
+    /// What was to be taken and was not, each with the reason: the first few, and how many more. For the operator: the names of
+    /// files are none of a playbook's business.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub left: Vec<String>,
     /// How full it is now.
     pub usage: StorageUsage,
 }

@@ -5,6 +5,7 @@
 //! doubt (a policy that fails to evaluate, a request that does not fit the schema) is a denial with the code `policy-error`.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use cedar_policy::{Authorizer, Decision as CedarDecision, PolicyId, Request, Response};
 
@@ -183,18 +184,42 @@ impl PolicySet {
         }
     }
 
+    /// The decision on an act that does this besides: something the operator's own definition of a resource names, and no
+    /// call of the guest. So no permit has to cover it; hard rules and gates are asked as ever.
+    pub fn besides(&self, question: &Question<'_>, decision: Decision) -> Decision {
+        let Question { playbook, action, resource: name, facts } = *question;
+        let judged = || -> Result<Ruling, Refusal> {
+            let (asker, slice, request) = self.put(playbook, action.verb(), name, facts)?;
+            not_forbidden(&request, &asker, &slice)?;
+            match &facts.glass {
+                None => self.judge_gates(&request, &asker, &slice, Vec::new()),
+                Some(_) => Ok(Ruling::Permitted { policies: Vec::new() }),
+            }
+        };
+        match (judged(), decision) {
+            (_, Decision::Denied(refusal)) => Decision::Denied(refusal),
+            (Err(refusal), _) | (Ok(Ruling::Denied(refusal)), _) => {
+                let policies = refusal.policies.iter().map(|id| format!("{id}, of {} {name}", action.verb()));
+                Decision::Denied(Refusal { policies: policies.collect(), ..refusal })
+            }
+            (Ok(Ruling::Permitted { .. }), decision) => decision,
+            (Ok(Ruling::NeedsApproval { mut approvers, mut quorum, mut policies }), decision) => {
+                if let Decision::NeedsApproval { approvers: others, quorum: other, policies: before } = decision {
+                    approvers.extend(others);
+                    quorum = quorum.max(other);
+                    policies.extend(before);
+                    policies.sort();
+                    policies.dedup();
+                }
+                Decision::NeedsApproval { approvers, quorum, policies }
+            }
+        }
+    }
+
     /// The same without a permit at the end.
     pub(super) fn rule(&self, playbook: &PlaybookId, verb: Verb, name: &ResourceName, facts: &Facts) -> Ruling {
         let judged = || -> Result<Ruling, Refusal> {
-            // INVARIANT 3: a resource that is unknown and one that nothing permits are refused alike.
-            let Some(resource) = self.world().resource(name) else {
-                return Err(Refusal::new(DenialCode::NoPermit, Vec::new()));
-            };
-            let asker = self.asker(playbook)?;
-            let slice = asker
-                .slice(verb, name, resource, self.index(), self.policies())
-                .map_err(|error| Refusal::error(error, Vec::new()))?;
-            let request = self.request(&asker, verb, name, facts)?;
+            let (asker, slice, request) = self.put(playbook, verb, name, facts)?;
             match &facts.glass {
                 None => self.judge(&request, &asker, &slice),
                 Some(person) => self.judge_broken_glass(&request, &asker, &slice, person),
@@ -203,7 +228,27 @@ impl PolicySet {
         judged().unwrap_or_else(Ruling::Denied)
     }
 
-    pub(super) fn asker(&self, playbook: &PlaybookId) -> Result<std::sync::Arc<Asker>, Refusal> {
+    /// The question as it is put to Cedar: who asks, the policies that can matter, the request.
+    fn put(
+        &self,
+        playbook: &PlaybookId,
+        verb: Verb,
+        name: &ResourceName,
+        facts: &Facts,
+    ) -> Result<(Arc<Asker>, Arc<Slice>, Request), Refusal> {
+        // INVARIANT 3: a resource that is unknown and one that nothing permits are refused alike.
+        let Some(resource) = self.world().resource(name) else {
+            return Err(Refusal::new(DenialCode::NoPermit, Vec::new()));
+        };
+        let asker = self.asker(playbook)?;
+        let slice = asker
+            .slice(verb, name, resource, self.index(), self.policies())
+            .map_err(|error| Refusal::error(error, Vec::new()))?;
+        let request = self.request(&asker, verb, name, facts)?;
+        Ok((asker, slice, request))
+    }
+
+    pub(super) fn asker(&self, playbook: &PlaybookId) -> Result<Arc<Asker>, Refusal> {
         self.askers().get(playbook, self.world()).map_err(|error| Refusal::error(error.to_string(), Vec::new()))
     }
 
@@ -247,16 +292,8 @@ impl PolicySet {
         slice: &Slice,
         person: &crate::model::Name,
     ) -> Result<Ruling, Refusal> {
-        let response = Authorizer::new().is_authorized(request, &slice.rules, &asker.entities);
-        fail_closed(&response)?;
-        let policies = determining(&response);
-        // Cedar names the forbids that decided, or nothing when only a permit was missing.
-        match response.decision() {
-            CedarDecision::Deny if !policies.is_empty() => Err(Refusal::new(DenialCode::Forbidden, policies)),
-            CedarDecision::Deny | CedarDecision::Allow => {
-                Ok(Ruling::Permitted { policies: vec![format!("break-glass by {person}")] })
-            }
-        }
+        not_forbidden(request, asker, slice)?;
+        Ok(Ruling::Permitted { policies: vec![format!("break-glass by {person}")] })
     }
 
     /// INVARIANT 6: Cedar skips a policy that fails to evaluate, a forbid as well; here any failure denies.
@@ -273,8 +310,19 @@ impl PolicySet {
             let code = if forbidden { DenialCode::Forbidden } else { DenialCode::NoPermit };
             return Err(Refusal::new(code, policies));
         }
+        self.judge_gates(request, asker, slice, policies)
+    }
+
+    /// What people have to approve of what these policies permit.
+    fn judge_gates(
+        &self,
+        request: &Request,
+        asker: &Asker,
+        slice: &Slice,
+        policies: Vec<String>,
+    ) -> Result<Ruling, Refusal> {
         let Some(gates) = &slice.gates else { return Ok(Ruling::Permitted { policies }) };
-        let response = authorizer.is_authorized(request, gates, &asker.entities);
+        let response = Authorizer::new().is_authorized(request, gates, &asker.entities);
         fail_closed(&response)?;
         let closed = determining(&response);
         if closed.is_empty() {
@@ -286,6 +334,18 @@ impl PolicySet {
             quorum = quorum.max(gate.quorum);
         }
         Ok(Ruling::NeedsApproval { approvers, quorum, policies: closed })
+    }
+}
+
+/// What the hard rules say, whether or not there is a permit.
+fn not_forbidden(request: &Request, asker: &Asker, slice: &Slice) -> Result<(), Refusal> {
+    let response = Authorizer::new().is_authorized(request, &slice.rules, &asker.entities);
+    fail_closed(&response)?;
+    let policies = determining(&response);
+    // Cedar names the forbids that decided, or nothing when only a permit was missing.
+    match response.decision() {
+        CedarDecision::Deny if !policies.is_empty() => Err(Refusal::new(DenialCode::Forbidden, policies)),
+        CedarDecision::Deny | CedarDecision::Allow => Ok(()),
     }
 }
 

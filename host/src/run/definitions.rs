@@ -39,10 +39,11 @@ pub(super) fn definitions(
     let inventory = &site.configuration.inventory;
     let mut names = BTreeSet::from([target.clone()]);
     for effect in effects {
-        names.insert(effect.resource.parse().map_err(|_| inventory.unknown(&effect.resource))?);
+        let resource: ResourceName = effect.resource.parse().map_err(|_| inventory.unknown(&effect.resource))?;
+        names.extend(inventory.touched(&effect.action, &resource));
     }
-    let reached: Vec<ResourceName> = names.iter().flat_map(|name| inventory.reached_from(name)).collect();
-    names.extend(reached);
+    let owners: Vec<ResourceName> = names.iter().map(|name| inventory.target_of(name)).collect();
+    names.extend(owners);
     let hands = site.hands()?;
     let mut defined = BTreeMap::new();
     for name in names {

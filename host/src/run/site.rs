@@ -256,9 +256,12 @@ impl Site {
     ) -> Option<(u64, OpenIntent)> {
         let inventory = &self.configuration.inventory;
         let owner = inventory.target_of(target);
-        let about = |resource: &str| resource.parse().is_ok_and(|resource| inventory.target_of(&resource) == owner);
+        let about = |intent: &OpenIntent| {
+            let touched = intent.resource.parse::<ResourceName>().map(|resource| inventory.touched(&intent.verb, &resource));
+            touched.is_ok_and(|touched| touched.iter().any(|resource| inventory.target_of(resource) == owner))
+        };
         let served = |run: &RunId| state.run(run).is_some_and(|run| inventory.target_of(&run.target) == owner);
-        let matters = |intent: &OpenIntent| about(&intent.resource) || intent.run.as_ref().is_some_and(served);
+        let matters = |intent: &OpenIntent| about(intent) || intent.run.as_ref().is_some_and(served);
         open.iter().find(|(_, intent)| matters(intent)).map(|(record, intent)| (*record, intent.clone()))
     }
 

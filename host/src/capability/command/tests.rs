@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal};
 
 use super::*;
+use crate::capability::left_out::left_out;
 use crate::model::ErrorCode;
 
 fn worker() -> PathBuf {
@@ -46,7 +47,7 @@ fn sh(script: &str) -> Command {
 
 fn hand(command: &Command) -> CommandHand {
     let inventory = Inventory { commands: [(name(), command.clone())].into(), ..Inventory::default() };
-    CommandHand::new(&inventory, &worker()).unwrap()
+    CommandHand::new(&inventory, &worker())
 }
 
 fn run(command: &Command) -> Outcome {
@@ -107,11 +108,16 @@ fn nothing_is_inherited() {
     let said = result(&command).output;
     // 3 is the folder that `ls` reads. An argument is an argument, whatever stands in it.
     assert_eq!(said, "/usr\n0022\n0\n1024\n0 1 2 3 group\nsession\ntwo; echo three\n");
-    if rustix::process::geteuid().is_root() {
-        assert_eq!(result(&run_of(&["/usr/bin/id", "-G"])).output, "0\n");
-        let other = Command { user: Some("65533:65532".to_owned()), ..sh("id -u; id -g; id -G") };
-        assert_eq!(result(&other).output, "65533\n65532\n65532\n");
+}
+
+#[test]
+fn it_runs_as_its_own_user_and_with_no_group_more() {
+    if !rustix::process::geteuid().is_root() {
+        return left_out("running a command as another user (CAP_SETUID)");
     }
+    assert_eq!(result(&run_of(&["/usr/bin/id", "-G"])).output, "0\n");
+    let other = Command { user: Some("65533:65532".to_owned()), ..sh("id -u; id -g; id -G") };
+    assert_eq!(result(&other).output, "65533\n65532\n65532\n");
 }
 
 #[test]
@@ -203,6 +209,8 @@ fn what_cannot_be_started_has_failed_and_is_found_early() {
     assert!(matches!(hand(&command).perform(prepared, soon()), Outcome::Failed { .. }));
     mode(0o755);
     std::fs::write(&program, "#!/no/such/interpreter\n").unwrap();
+    refused(&command, "/no/such/interpreter");
+    std::fs::write(&program, "\0no program").unwrap();
     match run(&command) {
         Outcome::Failed { error } => {
             assert!(error.code == ErrorCode::Failed && error.message.contains("was not started"), "{error}");
@@ -291,5 +299,40 @@ fn by_hand_it_is_one_line_without_a_secret() {
             assert_eq!((result.exit, result.success, result.assumed), (ExitStatus::Code(0), true, true));
         }
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_script_is_judged_like_the_program_that_reads_it() {
+    let home = tempfile::tempdir().unwrap();
+    let script = home.path().join("script");
+    std::fs::write(&script, "echo it ran").unwrap();
+    let mode = |mode| std::fs::set_permissions(&script, std::fs::Permissions::from_mode(mode)).unwrap();
+    let (path, option) = (script.to_str().unwrap(), format!("--file={}", script.display()));
+    let commands = [
+        run_of(&["/bin/sh", path]),
+        run_of(&["/bin/sh", "-e", path]),
+        run_of(&["/bin/echo", &option]),
+        // On the way in by its first line.
+        run_of(&[home.path().join("program").to_str().unwrap()]),
+    ];
+    let program = home.path().join("program");
+    std::fs::write(&program, format!("#! {} -x\n", script.display())).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    for command in &commands {
+        mode(0o755);
+        hand(command).touch(&name()).unwrap();
+        for wrong in [0o775, 0o757] {
+            mode(wrong);
+            let error = hand(command).touch(&name()).unwrap_err().to_string();
+            assert!(error.contains("chmod go-w") && error.contains(path), "{error}");
+            assert_eq!(hand(command).prepare(&name(), soon()).unwrap_err().code, ErrorCode::Unavailable);
+        }
+    }
+    mode(0o644);
+    assert_eq!(result(&commands[0]).output, "it ran\n");
+    // What is no file is an argument and no more.
+    for word in ["/dev/null", "/tmp", "/no/such/file", "a=b", "--file=/no/such/file", "relative"] {
+        hand(&run_of(&["/bin/echo", word])).touch(&name()).unwrap();
     }
 }

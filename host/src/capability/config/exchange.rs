@@ -16,12 +16,12 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{
     AtFlags, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat, fchmod,
-    fchown, fsetxattr, futimens, openat, renameat, renameat_with, symlinkat, unlinkat,
+    fchown, fsetxattr, futimens, renameat, renameat_with, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::kept::{Kept, KeptFile, KeptLink, Seen};
-use super::place::{Place, waiting_name};
+use super::place::Place;
 use crate::capability::error::HandError;
 
 impl Place {
@@ -31,7 +31,7 @@ impl Place {
     /// [`HandError::Busy`] if there was something else than `old`, which then still is there; [`HandError::Failed`] if it
     /// cannot be written, and everything is as it was; [`HandError::Unsure`] if only that is not known to last.
     pub(super) fn replace(&self, old: &Kept, new: &Kept, known: &[&[u8]]) -> Result<(), HandError> {
-        let waiting = waiting_name(&self.name);
+        let waiting = self.waiting();
         self.sweep(known)?;
         let made = match new {
             Kept::Absent => return self.take_away(old),
@@ -51,7 +51,7 @@ impl Place {
     /// Removes what an earlier act left beside the file when it was killed, whole or in part. Anything else that lies there
     /// is somebody's, and stays.
     pub(super) fn sweep(&self, known: &[&[u8]]) -> Result<(), HandError> {
-        let waiting = waiting_name(&self.name);
+        let waiting = self.waiting();
         let left = match self.look_at(&waiting)? {
             Seen::Plain(Kept::Absent) => return Ok(()),
             Seen::Plain(left) => left,
@@ -79,9 +79,8 @@ impl Place {
     }
 
     fn make_file(&self, name: &OsStr, new: &KeptFile) -> rustix::io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         // For its owner only until it has its own owner and mode.
-        let mut file = File::from(openat(&self.folder, name, flags, Mode::RUSR | Mode::WUSR)?);
+        let mut file = File::from(self.folder.open_at(name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?);
         let io = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
         file.write_all(&new.content.0).map_err(io)?;
         let now = rustix::fs::fstat(&file)?;
@@ -152,7 +151,7 @@ impl Place {
 
     /// Removes the file, if it is `old`.
     fn take_away(&self, old: &Kept) -> Result<(), HandError> {
-        let waiting = waiting_name(&self.name);
+        let waiting = self.waiting();
         let aside = |from: &OsStr, to: &OsStr| match renameat_with(
             &self.folder,
             from,

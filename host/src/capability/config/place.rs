@@ -1,10 +1,8 @@
 //! One name in one folder that is held open: the only way in which this hand reaches a file.
 //!
-//! The folder is opened once per act with `openat2`, and no link on the way to it is followed: a folder that somebody has
-//! replaced by a link is an error, not a detour. From then on everything goes through that handle and a single name, never
-//! a path, so whatever is renamed, linked or mounted around it meanwhile, nothing outside that folder is read or written. A
-//! file that is mounted over the name is refused. Pipes and devices are told from files before they are opened, because
-//! opening one can wait for ever or do something.
+//! The folder is opened once per act ([`Folder`]), and from then on everything goes through that handle and a single name,
+//! never a path. A file that is mounted over the name is refused. Pipes and devices are told from files before they are
+//! opened, because opening one can wait for ever or do something.
 //!
 //! What it does not do: know what is right, or judge whether the folder may be used.
 
@@ -12,33 +10,27 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Read as _;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, Stat, fstat, openat2};
+use rustix::fs::{FileType, OFlags, Stat, fstat};
 use rustix::io::Errno;
 
 use super::kept::{Content, Kept, KeptFile, KeptLink, Moment, Seen, Stamp};
 use crate::capability::error::HandError;
-use crate::model::escape;
+use crate::capability::folder::{Folder, shown, waiting_name};
 
 /// The largest configuration that is compared or kept, in bytes. What people write by hand is a hundred times smaller, and
 /// each one is held in memory and in the undo journal.
 pub(super) const LARGEST: u64 = 1024 * 1024;
 /// Extended attributes of one file that are kept, in bytes: an ACL or a label takes a hundred.
 const LARGEST_ATTRIBUTES: usize = 64 * 1024;
-/// The kernel asks to try again when a mount or a rename got in its way.
-const TRIES: u32 = 8;
 
 /// A name in an open folder.
 #[derive(Debug)]
 pub(super) struct Place {
-    pub(super) folder: OwnedFd,
+    pub(super) folder: Folder,
     pub(super) name: OsString,
     path: PathBuf,
-    /// Which folder it is: device and inode.
-    pub(super) which: (u64, u64),
 }
 
 impl Place {
@@ -50,12 +42,12 @@ impl Place {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(HandError::Invalid { what: format!("`{}` is not the path of a file", shown(path)) });
         };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        let folder = again(|| openat2(rustix::fs::CWD, parent, flags, Mode::empty(), resolve))
-            .map_err(|error| cannot_open(parent, error))?;
-        let stat = fstat(&folder).map_err(HandError::io("look at a folder"))?;
-        Ok(Self { folder, name: name.to_owned(), path: path.to_owned(), which: (stat.st_dev, stat.st_ino) })
+        Ok(Self { folder: Folder::open(parent)?, name: name.to_owned(), path: path.to_owned() })
+    }
+
+    /// The name under which something new waits beside it.
+    pub(super) fn waiting(&self) -> OsString {
+        waiting_name(&self.name).into()
     }
 
     /// The path, for messages.
@@ -70,7 +62,7 @@ impl Place {
 
     /// What lies at another name in the same folder.
     pub(super) fn look_at(&self, name: &OsStr) -> Result<Seen, HandError> {
-        let held = match self.open_at(name, OFlags::PATH | OFlags::NOFOLLOW) {
+        let held = match self.folder.open_at(name, OFlags::PATH) {
             Ok(held) => held,
             Err(Errno::NOENT) => return Ok(Seen::Plain(Kept::Absent)),
             Err(Errno::XDEV) => return Ok(Seen::Other("a mount point")),
@@ -90,9 +82,7 @@ impl Place {
     }
 
     fn read(&self, name: &OsStr, held: &Stat) -> Result<Seen, HandError> {
-        // NONBLOCK: should it have become a pipe since, the open must not wait for its writer.
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = match self.open_at(name, flags) {
+        let file = match self.folder.open_at(name, OFlags::RDONLY) {
             Ok(file) => file,
             Err(Errno::NOENT | Errno::LOOP | Errno::XDEV | Errno::NXIO) => return Err(self.changing()),
             Err(error) => return Err(self.cannot_read(error)),
@@ -156,12 +146,6 @@ impl Place {
         Ok(kept)
     }
 
-    pub(super) fn open_at(&self, name: &OsStr, flags: OFlags) -> rustix::io::Result<OwnedFd> {
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-        again(|| openat2(self.folder.as_fd(), name, flags | OFlags::CLOEXEC, Mode::empty(), resolve))
-    }
-
     pub(super) fn changing(&self) -> HandError {
         HandError::Busy { what: format!("`{}` is being changed by somebody else; nothing was done", self.shown()) }
     }
@@ -172,50 +156,4 @@ impl Place {
             remedy: "see its mode, and as whom Guardian runs".to_owned(),
         }
     }
-}
-
-fn again<T>(mut act: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
-    let mut last = Err(Errno::AGAIN);
-    for _ in 0..TRIES {
-        last = act();
-        if !matches!(last, Err(Errno::AGAIN | Errno::INTR)) {
-            break;
-        }
-    }
-    last
-}
-
-fn cannot_open(parent: &Path, error: Errno) -> HandError {
-    let folder = shown(parent);
-    let (what, remedy) = match error {
-        Errno::NOENT => (format!("the folder `{folder}` is not there"), "make it, or correct guardian.toml".to_owned()),
-        Errno::LOOP => (
-            format!("a link is on the way to `{folder}`, and links are not followed"),
-            match std::fs::canonicalize(parent) {
-                Ok(real) => format!("write `{}` in guardian.toml", shown(&real)),
-                Err(_) => "write the path without links".to_owned(),
-            },
-        ),
-        Errno::NOTDIR => (format!("`{folder}` is no folder"), "correct guardian.toml".to_owned()),
-        Errno::NOSYS => (
-            "this kernel has no `openat2`".to_owned(),
-            "run Linux 5.6 or later, or let the container use it".to_owned(),
-        ),
-        error => (
-            format!("cannot open the folder `{folder}`: {}", std::io::Error::from(error)),
-            "see its mode, and as whom Guardian runs".to_owned(),
-        ),
-    };
-    HandError::Unavailable { what, remedy }
-}
-
-pub(super) fn shown(path: &Path) -> String {
-    escape(&path.to_string_lossy())
-}
-
-/// The name under which something new waits beside `name`: always the same one, so that what a crash left is found.
-pub(super) fn waiting_name(name: &OsStr) -> OsString {
-    // Names can be 255 bytes long, so this one does not contain that one. Programs that read a whole folder of
-    // configuration pass over names with a leading dot.
-    OsString::from(format!(".guardian-{}.new", crate::model::Digest::of(name.as_bytes()).short()))
 }

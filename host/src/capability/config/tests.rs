@@ -1,4 +1,4 @@
-//! Real files in a folder of their own. What needs root (another owner, an immutable file, a mount) is tried where it can be.
+//! Real files in a folder of their own. Another owner, an immutable file and a mount need root.
 
 mod hostile;
 mod kills;
@@ -103,7 +103,7 @@ fn config(home: &Path) -> Config {
 
 fn hand(config: &Config) -> ConfigHand {
     let inventory = Inventory { configs: [(site(), config.clone())].into(), ..Inventory::default() };
-    ConfigHand::new(&inventory).unwrap()
+    ConfigHand::new(&inventory)
 }
 
 fn write(path: &Path, text: &str, mode: u32) {

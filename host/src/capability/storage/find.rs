@@ -1,11 +1,19 @@
-//! Which files a step would take, oldest first. Changes nothing.
+//! Which files a step would take, and in which order. Changes nothing.
 //!
 //! Bounded in every direction, because the folder may belong to whoever wants to keep the host busy: so many files are
 //! taken per call, so many names looked at, so many folders deep, and no longer than half of what is left of the call. What
-//! is cut off is looked at again by the next call. Left out: links, pipes and devices; other file systems; names that are
-//! not UTF-8; the hand's own files; for what is to be put back also files with a second name and set-user-id programs,
-//! which would come back as something else.
+//! is cut off is looked at again by the next call. Left out, and named as such ([`left`](super::left)): links, pipes, devices
+//! and names that are not UTF-8, if they look like what a step takes; what cannot be looked at. Left out in silence: other file
+//! systems; the hand's own files; for what is to be put back also files with a second name and set-user-id programs, which
+//! would come back as something else.
+//!
+//! A bound is also a lever: whoever owns the folder can spend all of it, with thousands of tiny files whose time says that
+//! they are the oldest, so that the large ones are never reached. So no step can spend what the next one needs, no folder
+//! what its neighbour needs, and where bytes are missing the files that matter come first ([`Rank`]), the oldest of them
+//! first: so many that they make enough room have a place in every plan.
 
+use std::borrow::Cow;
+use std::collections::{BinaryHeap, VecDeque};
 use std::ffi::OsStr;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -13,21 +21,32 @@ use std::time::{Duration, SystemTime};
 use rustix::fs::{Dir, FileType, Stat};
 use rustix::io::Errno;
 
-use super::folder::{Folder, Mark, OURS, cannot_open, is_file, occupied};
+use super::left::LeftOver;
+use super::mark::{Mark, occupied};
 use crate::capability::deadline::Deadline;
 use crate::capability::error::HandError;
+use crate::capability::folder::{Folder, OURS, cannot_open, is_file};
 use crate::inventory::Files;
 
 /// Files per call: their undo material fits the journal, and a person can still read what was done.
 const MOST: usize = 10_000;
 /// Names looked at per call: on a slow disk some seconds.
-const NAMES: usize = 500_000;
+const NAMES: usize = 1_000_000;
+/// Names between two looks at the clock.
+const NAMES_AT_ONCE: usize = 256;
+/// Bytes of the paths of folders that wait for their turn: hundreds of thousands of folders as people name them.
+const WAITING: usize = 16 * 1024 * 1024;
 /// Folders below the folder of a step: deeper trees are an application's own, not logs.
 pub(super) const DEEPEST: usize = 8;
 /// The undo journal takes 4 MiB a step; this leaves room for what stands around the files.
 const UNDO_BYTES: usize = 3_500_000;
 /// What one file takes there beside its path and its name in the trash, which is hardly longer than its path.
 const UNDO_BYTES_EACH: usize = 260;
+/// The longest path there, in bytes of JSON: with longer ones a few files would fill the journal.
+const LONGEST_PATH: usize = 1_024;
+/// So many files of the first rank make enough room, whatever else lies in the folder; shared among the steps, because each
+/// has only its share of a plan.
+const ENOUGH: u64 = 1_000;
 /// What is compressed already.
 const COMPRESSED: [&str; 7] = [".gz", ".xz", ".zst", ".bz2", ".lz4", ".zip", ".7z"];
 
@@ -49,6 +68,52 @@ pub(super) enum Fate {
     Purge,
 }
 
+/// How much a file is worth to whoever needs room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It gives back its share of the bytes that are missing.
+    Matters,
+    /// It gives back an inode, and few bytes or none that are missing.
+    Small,
+    /// It gives back nothing: it has a second name.
+    Nothing,
+}
+
+/// A file in the order in which files are taken.
+#[derive(Debug, PartialEq, Eq)]
+struct Candidate {
+    rank: Rank,
+    found: Found,
+}
+
+impl Ord for Candidate {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        let key = |of: &Self| (of.rank, of.found.mark.changed);
+        key(self).cmp(&key(other)).then_with(|| self.found.path.cmp(&other.found.path))
+    }
+}
+
+impl PartialOrd for Candidate {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The best candidates of a step; the last of them goes when a better one comes.
+struct Best {
+    most: usize,
+    heap: BinaryHeap<Candidate>,
+}
+
+impl Best {
+    fn add(&mut self, candidate: Candidate) {
+        self.heap.push(candidate);
+        if self.heap.len() > self.most {
+            self.heap.pop();
+        }
+    }
+}
+
 /// A walk through the folders of a storage, for one call.
 pub(super) struct Walk<'a> {
     root: &'a Folder,
@@ -56,24 +121,59 @@ pub(super) struct Walk<'a> {
     deadline: Deadline,
     /// The walk ends when no more than this is left of the call.
     reserve: Duration,
+    /// Bytes that a file must give back to matter; none: no bytes are missing.
+    matters: Option<u64>,
+    /// Steps that are still to be walked; what is left of each bound is shared among them.
+    steps: usize,
     files: usize,
     names: usize,
     bytes: usize,
+    /// What could not be looked at.
+    pub(super) left: LeftOver,
+}
+
+/// What lies at a name.
+enum What {
+    File(Stat),
+    Folder,
+    Other(FileType),
+    /// Nothing, or nothing that can be looked at.
+    Gone,
+}
+
+/// What one step may spend.
+struct Share {
+    names: usize,
+    /// The step's walk ends when no more than this is left of the call.
+    reserve: Duration,
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(root: &'a Folder, deadline: Deadline) -> Self {
+    /// A walk for so many steps, where so many bytes are missing.
+    pub(super) fn new(root: &'a Folder, missing: u64, steps: usize, deadline: Deadline) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let reserve = deadline.remaining() / 2;
-        Self { root, now, deadline, reserve, files: MOST, names: NAMES, bytes: UNDO_BYTES }
+        let enough = (ENOUGH / u64::try_from(steps).unwrap_or(u64::MAX).max(1)).max(1);
+        let matters = (missing > 0).then(|| (missing / enough).max(1));
+        let (files, names, bytes) = (MOST, NAMES, UNDO_BYTES);
+        Self { root, now, deadline, reserve, matters, steps, files, names, bytes, left: LeftOver::default() }
     }
 
-    /// The files that a step would take.
-    pub(super) fn find(&mut self, step: &Files, fate: Fate) -> Result<Vec<Found>, HandError> {
-        let mut found = Vec::new();
-        let mut folders = vec![(step.folder.to_string_lossy().into_owned(), 0_usize)];
-        while let Some((path, depth)) = folders.pop() {
-            if self.names == 0 || self.deadline.remaining() <= self.reserve {
+    /// The files that a step would take, in the order in which they are taken.
+    pub(super) fn find(&mut self, step: &Files, fate: Fate) -> Vec<Found> {
+        let steps = self.steps.max(1);
+        self.steps = steps - 1;
+        let time = self.deadline.remaining().saturating_sub(self.reserve);
+        let others = time - time / u32::try_from(steps).unwrap_or(u32::MAX);
+        let mut share = Share { names: self.names / steps, reserve: self.reserve + others };
+        let whole = share.names;
+        let mut best = Best { most: self.files / steps, heap: BinaryHeap::new() };
+        // Folders near the top first, each in its turn: a deep tree is no way to keep the walk from its neighbours.
+        let mut folders = VecDeque::from([(step.folder.to_string_lossy().into_owned(), 0_usize)]);
+        let mut waiting = 0;
+        while let Some((path, depth)) = folders.pop_front() {
+            waiting -= if depth == 0 { 0 } else { path.len() };
+            if share.names == 0 || self.deadline.remaining() <= share.reserve {
                 tracing::warn!("not all of `{}` was looked at; the next call goes on", step.folder.display());
                 break;
             }
@@ -86,58 +186,111 @@ impl<'a> Walk<'a> {
                     }
                     continue;
                 }
-                Err(error) => return Err(cannot_open(Path::new(&path), error)),
-            };
-            self.read(&folder, &path, step, fate, &mut found, &mut |below| {
-                if depth < DEEPEST {
-                    folders.push((below, depth + 1));
+                Err(error) => {
+                    self.left.fault(&path, cannot_open(Path::new(&path), error).to_string());
+                    continue;
                 }
-            })?;
+            };
+            // Like names: a folder takes no more than half of what is left.
+            let most = waiting + (WAITING - waiting) / 2;
+            let read = self.read(&folder, &path, (step, fate), &mut share, &mut best, &mut |below| {
+                if depth < DEEPEST && waiting + below.len() <= most {
+                    waiting += below.len();
+                    folders.push_back((below, depth + 1));
+                }
+            });
+            if let Err(error) = read {
+                self.left.fault(&path, error.to_string());
+            }
         }
-        Ok(self.oldest(found))
+        self.names -= whole - share.names;
+        self.fitting(best, steps)
     }
 
+    /// Looks at the names in a folder, and at no more than half of those that the step may still look at.
     fn read(
         &mut self,
         folder: &Folder,
         path: &str,
-        step: &Files,
-        fate: Fate,
-        found: &mut Vec<Found>,
+        (step, fate): (&Files, Fate),
+        share: &mut Share,
+        best: &mut Best,
         enter: &mut dyn FnMut(String),
     ) -> Result<(), HandError> {
-        for entry in Dir::read_from(folder.fd()).map_err(HandError::io("read a folder"))? {
+        let rest = share.names / 2;
+        for entry in Dir::read_from(folder).map_err(HandError::io("read a folder"))? {
             let entry = entry.map_err(HandError::io("read a folder"))?;
-            let Ok(name) = entry.file_name().to_str() else { continue };
-            if name == "." || name == ".." || name.starts_with(OURS) {
+            let name = entry.file_name().to_bytes();
+            if name == b"." || name == b".." {
                 continue;
             }
-            let Some(left) = self.names.checked_sub(1) else { break };
-            self.names = left;
-            let below = || if path == "." { name.to_owned() } else { format!("{path}/{name}") };
-            let mut kind = entry.file_type();
-            let stat = match kind {
-                FileType::Directory => None,
-                FileType::RegularFile | FileType::Unknown => folder.look(OsStr::new(name)).ok().flatten(),
-                _ => continue,
-            };
-            if let Some(stat) = &stat {
-                kind = FileType::from_raw_mode(stat.st_mode);
+            let late = share.names.is_multiple_of(NAMES_AT_ONCE) && self.deadline.remaining() <= share.reserve;
+            if share.names <= rest || late {
+                tracing::warn!("not all of the folder `{}` was looked at", crate::model::escape(path));
+                break;
             }
-            if kind == FileType::Directory {
-                enter(below());
+            share.names -= 1;
+            if name.starts_with(OURS.as_bytes()) {
                 continue;
             }
-            let Some(stat) = stat else { continue };
-            if matches(&step.matching, name) && self.suits(folder, name, &stat, step, fate) {
-                found.push(Found { path: below(), mark: Mark::of(&stat), occupied: freed(&stat) });
-                if found.len() >= 2 * MOST {
-                    sort(found);
-                    found.truncate(MOST);
+            let name = String::from_utf8_lossy(name);
+            let below = if path == "." { name.to_string() } else { format!("{path}/{name}") };
+            let what = match (entry.file_type(), &name) {
+                (FileType::RegularFile | FileType::Directory | FileType::Unknown, Cow::Owned(_)) => {
+                    self.note_if(step, &name, &below, "has a name that is not UTF-8");
+                    continue;
                 }
+                (FileType::Directory, _) => What::Folder,
+                (FileType::RegularFile | FileType::Unknown, _) => self.look(folder, &name, &below),
+                (kind, _) => What::Other(kind),
+            };
+            match what {
+                What::Gone => {}
+                What::Folder => enter(below),
+                What::Other(kind) => self.note_if(step, &name, &below, is_a(kind)),
+                What::File(stat) if matches(&step.matching, &name) && self.suits(folder, &name, &stat, step, fate) => {
+                    if in_the_journal(&below) > LONGEST_PATH {
+                        self.left.note(&below, "has too long a path for the undo journal");
+                        continue;
+                    }
+                    let found = Found { path: below, mark: Mark::of(&stat), occupied: freed(&stat) };
+                    best.add(Candidate { rank: self.rank(&stat), found });
+                }
+                What::File(_) => {}
             }
         }
         Ok(())
+    }
+
+    /// What lies at a name in a folder.
+    fn look(&mut self, folder: &Folder, name: &str, path: &str) -> What {
+        match folder.look(OsStr::new(name)) {
+            Ok(Some(stat)) => match FileType::from_raw_mode(stat.st_mode) {
+                FileType::RegularFile => What::File(stat),
+                FileType::Directory => What::Folder,
+                kind => What::Other(kind),
+            },
+            Ok(None) => What::Gone,
+            Err(error) => {
+                self.left.fault(path, std::io::Error::from(error).to_string());
+                What::Gone
+            }
+        }
+    }
+
+    /// Names what a step would have taken if it were a file.
+    fn note_if(&mut self, step: &Files, name: &str, path: &str, why: &str) {
+        if matches(&step.matching, name) {
+            self.left.note(path, why);
+        }
+    }
+
+    fn rank(&self, stat: &Stat) -> Rank {
+        match self.matters {
+            _ if stat.st_nlink > 1 => Rank::Nothing,
+            Some(bytes) if occupied(stat) >= bytes => Rank::Matters,
+            _ => Rank::Small,
+        }
     }
 
     fn suits(&self, folder: &Folder, name: &str, stat: &Stat, step: &Files, fate: Fate) -> bool {
@@ -153,28 +306,38 @@ impl<'a> Walk<'a> {
         is_file(stat) && old && suits
     }
 
-    /// Cut to what is left of this call's bounds.
-    fn oldest(&mut self, mut found: Vec<Found>) -> Vec<Found> {
-        sort(&mut found);
-        let fits = found.iter().take(self.files).take_while(|file| {
-            let needs = serde_json::to_string(&file.path).map_or(usize::MAX, |path| 2 * path.len() + UNDO_BYTES_EACH);
-            match self.bytes.checked_sub(needs) {
+    /// The best of them, cut to the step's share of the journal.
+    fn fitting(&mut self, best: Best, steps: usize) -> Vec<Found> {
+        let whole = self.bytes / steps;
+        let mut room = whole;
+        let fits = best.heap.into_sorted_vec().into_iter().map(|candidate| candidate.found).take_while(|found| {
+            match room.checked_sub(2 * in_the_journal(&found.path) + UNDO_BYTES_EACH) {
                 Some(left) => {
-                    self.bytes = left;
+                    room = left;
                     true
                 }
                 None => false,
             }
         });
-        let fits = fits.count();
-        found.truncate(fits);
-        self.files -= fits;
-        found
+        let fits: Vec<Found> = fits.collect();
+        self.bytes -= whole - room;
+        self.files -= fits.len();
+        fits
     }
 }
 
-fn sort(found: &mut [Found]) {
-    found.sort_by(|one, other| (one.mark.changed, &one.path).cmp(&(other.mark.changed, &other.path)));
+fn is_a(kind: FileType) -> &'static str {
+    match kind {
+        FileType::Symlink => "is a link",
+        FileType::Fifo => "is a pipe",
+        FileType::Socket => "is a socket",
+        _ => "is a device",
+    }
+}
+
+/// How long a path is in the undo journal, in bytes.
+fn in_the_journal(path: &str) -> usize {
+    serde_json::to_string(path).map_or(usize::MAX / 4, |path| path.len())
 }
 
 /// A file with a second name takes no bytes along.

@@ -7,12 +7,13 @@
 use std::collections::BTreeSet;
 
 use super::find::{Fate, Found, Walk};
-use super::folder::Folder;
+use super::left::LeftOver;
 use super::undo::{Form, Item, StorageUndo};
-use super::usage::{judged, usage};
+use super::usage::{judged, missing_bytes, usage};
 use super::words;
 use crate::capability::deadline::Deadline;
 use crate::capability::error::HandError;
+use crate::capability::folder::Folder;
 use crate::inventory::{Step, Storage};
 use crate::model::{Digest, Name, Reclaimed, StorageUsage, StorageVerb};
 
@@ -45,6 +46,8 @@ pub(in super::super) struct PreparedStorage {
     pub(super) trash: Option<(u64, u64)>,
     /// How full it was.
     pub(super) usage: StorageUsage,
+    /// What could not be looked at, and why.
+    pub(super) left: LeftOver,
     undo: Option<StorageUndo>,
     /// Files that an earlier act of the same dry run would have taken.
     gone: BTreeSet<u64>,
@@ -78,7 +81,8 @@ impl PreparedStorage {
     /// What it would come to: step by step until enough is free, as the act itself.
     pub(super) fn imagine(&self, storage: &Storage) -> (Reclaimed, Assumed) {
         let mut usage = judged(storage, StorageUsage { assumed: true, ..self.usage.clone() });
-        let mut done = Reclaimed { bytes: 0, files: 0, steps: Vec::new(), usage: usage.clone() };
+        let left = self.left.words();
+        let mut done = Reclaimed { bytes: 0, files: 0, steps: Vec::new(), left, usage: usage.clone() };
         let mut gone = self.gone.clone();
         for planned in &self.steps {
             let mut taken = false;
@@ -127,7 +131,13 @@ pub(super) fn plan(
 ) -> Result<PreparedStorage, HandError> {
     let usage = usage(storage, root)?;
     let mut steps = Vec::new();
-    let mut walk = Walk::new(root, deadline);
+    let walks = |step: &&Step| match step {
+        Step::Compress(_) | Step::Trash(_) => verb == StorageVerb::Reclaim,
+        Step::Purge(_) => verb == StorageVerb::Purge,
+        Step::Holders(_) => false,
+    };
+    let shares = storage.steps.iter().filter(walks).count();
+    let mut walk = Walk::new(root, missing_bytes(storage, &usage), shares, deadline);
     // Names in the trash are new ones with every act, so that what an earlier act left is never in the way.
     let salt = getrandom::u64().map_err(|error| HandError::Unavailable {
         what: format!("the kernel gives no random number: {error}"),
@@ -136,9 +146,9 @@ pub(super) fn plan(
     for step in storage.steps.iter().filter(|_| !usage.enough) {
         let reclaims = verb == StorageVerb::Reclaim;
         let found = match step {
-            Step::Compress(files) if reclaims => walk.find(files, Fate::Compress)?,
-            Step::Trash(files) if reclaims => walk.find(files, Fate::Trash)?,
-            Step::Purge(files) if verb == StorageVerb::Purge => walk.find(files, Fate::Purge)?,
+            Step::Compress(files) if reclaims => walk.find(files, Fate::Compress),
+            Step::Trash(files) if reclaims => walk.find(files, Fate::Trash),
+            Step::Purge(files) if verb == StorageVerb::Purge => walk.find(files, Fate::Purge),
             Step::Holders(services) if reclaims => {
                 steps.push(PlannedStep { step: step.clone(), files: Vec::new(), held: held(services) });
                 continue;
@@ -173,6 +183,7 @@ pub(super) fn plan(
         root: root.which,
         trash: trash.map(|trash| trash.which),
         usage,
+        left: walk.left,
         undo,
         gone: BTreeSet::new(),
     })

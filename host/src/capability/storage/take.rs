@@ -3,7 +3,8 @@
 //! A file is whole in its old form or whole in its new one, whenever the power goes. The new form is written under a
 //! waiting name, gets owner, mode and time, is made durable, and only then gets its own name, which nothing may have. Only
 //! after that the old form goes, and it too leaves under the eye: it is renamed aside, looked at, and if it is not what was
-//! planned (somebody rotated the logs in that instant), it goes back to its name and the new form is removed.
+//! planned (somebody rotated the logs in that instant), it goes back to its name and the new form is removed. So is it if the
+//! old form cannot be removed: a file that is immutable, or mounted on, stays as it was.
 //!
 //! Left open: a program that holds the file open for writing and goes on after the last look writes into what is gone. The
 //! age that every step asks for is what keeps such files out.
@@ -19,8 +20,9 @@ use rustix::fs::{Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, fchmo
 use rustix::io::Errno;
 
 use super::find::Found;
-use super::folder::{Folder, Mark, OURS, is_file, occupied, waiting_name};
+use super::mark::{Mark, occupied};
 use crate::capability::deadline::Deadline;
+use crate::capability::folder::{Folder, OURS, is_file, waiting_name};
 use crate::model::Digest;
 
 /// What is read at once; between two reads the deadline is looked at.
@@ -31,13 +33,38 @@ const CHUNK: usize = 128 * 1024;
 pub(super) enum Took {
     /// It was taken; so many bytes of the disk came back.
     Freed(u64),
-    /// It is as it was: changed since it was planned, or not worth it.
-    Skipped,
+    /// It is left, for this reason: changed since it was planned, or not worth it.
+    Left(&'static str),
     /// It is as it was: there is no room for its new form, for now.
     Cramped,
     /// It is as it was, and time is up.
     Late,
 }
+
+/// Why a file could not be taken, and whether it is worth going on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It lies with this file; the others may do.
+    File(Errno),
+    /// Its folder keeps what the hand has made there; whatever else is begun in it would lie there as well.
+    Folder(Errno),
+    /// It lies with the file system, or with this process: nothing else will do either.
+    System(Errno),
+}
+
+impl From<Errno> for Fault {
+    fn from(error: Errno) -> Self {
+        match error {
+            Errno::ROFS | Errno::MFILE | Errno::NFILE | Errno::NOMEM => Self::System(error),
+            _ => Self::File(error),
+        }
+    }
+}
+
+/// The file is not the one that was planned.
+pub(super) const CHANGED: &str = "was changed since it was planned";
+/// Whoever owns the folder took the name that the hand needs.
+const IN_THE_WAY: &str = "something has the name that its new form needs";
 
 /// Why a new form was not made.
 pub(super) enum Stopped {
@@ -68,17 +95,17 @@ pub(super) fn aside_name(path: &str) -> String {
 }
 
 /// Compresses a file into `NAME.gz` beside it.
-pub(super) fn compress(folder: &Folder, file: &Found, deadline: Deadline) -> Result<Took, Errno> {
+pub(super) fn compress(folder: &Folder, file: &Found, deadline: Deadline) -> Result<Took, Fault> {
     let (_, name) = parts(&file.path);
-    let Some((mut from, stat)) = planned(folder, name, &file.mark)? else { return Ok(Took::Skipped) };
+    let Some((mut from, stat)) = planned(folder, name, &file.mark)? else { return Ok(Took::Left(CHANGED)) };
     let new = format!("{name}.gz");
     if folder.look(OsStr::new(&new))?.is_some() {
-        return Ok(Took::Skipped);
+        return Ok(Took::Left(IN_THE_WAY));
     }
     if free(folder)? < file.mark.size {
         return Ok(Took::Cramped);
     }
-    let waiting = waiting_name(&file.path);
+    let waiting = waiting_name(OsStr::new(&file.path));
     let made = make(folder, &waiting, &file.mark, 0o777, |to| {
         let mut gzip = GzEncoder::new(to, Compression::default());
         copy(&mut from, &mut gzip, deadline)?;
@@ -89,18 +116,13 @@ pub(super) fn compress(folder: &Folder, file: &Found, deadline: Deadline) -> Res
         Ok(made) => occupied(&made),
         Err(stopped) => return gave_up(folder, &waiting, stopped),
     };
-    let worth = size < occupied(&stat) && fstat(&from).is_ok_and(|now| file.mark.is(&now));
-    if !worth || !named(folder, &waiting, &new)? {
-        folder.unlink(OsStr::new(&waiting))?;
-        return Ok(Took::Skipped);
-    }
-    folder.sync()?;
-    if !remove(folder, file)? {
-        folder.unlink(OsStr::new(&new))?;
-        return Ok(Took::Skipped);
-    }
-    folder.sync()?;
-    Ok(Took::Freed(occupied(&stat).saturating_sub(size)))
+    let why = if size >= occupied(&stat) {
+        Some("would not get smaller")
+    } else {
+        (!fstat(&from).is_ok_and(|now| file.mark.is(&now))).then_some(CHANGED)
+    };
+    let took = settle(folder, file, (folder, &waiting, &new), why)?;
+    Ok(took.unwrap_or_else(|| Took::Freed(occupied(&stat).saturating_sub(size))))
 }
 
 /// Moves a file to the trash, under a name of its own.
@@ -110,35 +132,68 @@ pub(super) fn trash(
     trash: &Folder,
     new: &str,
     deadline: Deadline,
-) -> Result<Took, Errno> {
+) -> Result<Took, Fault> {
     let (_, name) = parts(&file.path);
-    let Some((mut from, stat)) = planned(folder, name, &file.mark)? else { return Ok(Took::Skipped) };
+    let Some((mut from, stat)) = planned(folder, name, &file.mark)? else { return Ok(Took::Left(CHANGED)) };
     if free(trash)? < file.mark.size {
         return Ok(Took::Cramped);
     }
-    let waiting = waiting_name(&file.path);
+    let waiting = waiting_name(OsStr::new(&file.path));
     let made = make(trash, &waiting, &file.mark, 0o777, |to| copy(&mut from, to, deadline));
     let made = match made {
         Ok(made) => made,
         Err(stopped) => return gave_up(trash, &waiting, stopped),
     };
     let whole = u64::try_from(made.st_size) == Ok(file.mark.size) && fstat(&from).is_ok_and(|now| file.mark.is(&now));
-    if !whole || !named(trash, &waiting, new)? {
-        trash.unlink(OsStr::new(&waiting))?;
-        return Ok(Took::Skipped);
-    }
-    trash.sync()?;
-    if !remove(folder, file)? {
-        trash.unlink(OsStr::new(new))?;
-        return Ok(Took::Skipped);
-    }
-    folder.sync()?;
-    Ok(Took::Freed(occupied(&stat)))
+    let took = settle(folder, file, (trash, &waiting, new), (!whole).then_some(CHANGED))?;
+    Ok(took.unwrap_or_else(|| Took::Freed(occupied(&stat))))
 }
 
 /// Removes a file for good.
-pub(super) fn purge(folder: &Folder, file: &Found) -> Result<Took, Errno> {
-    Ok(if remove(folder, file)? { Took::Freed(file.occupied) } else { Took::Skipped })
+pub(super) fn purge(folder: &Folder, file: &Found) -> Result<Took, Fault> {
+    Ok(match remove(folder, file)? {
+        None => Took::Freed(file.occupied),
+        Some(why) => Took::Left(why),
+    })
+}
+
+/// Gives the new form its name and removes the old one, unless there is a reason why not; then the new form goes. None: it
+/// is taken.
+fn settle(
+    folder: &Folder,
+    file: &Found,
+    (place, waiting, new): (&Folder, &str, &str),
+    why: Option<&'static str>,
+) -> Result<Option<Took>, Fault> {
+    let named = if why.is_some() { Ok(false) } else { named(place, waiting, new) };
+    if !matches!(named, Ok(true)) {
+        clear(place, waiting)?;
+        named?;
+        return Ok(Some(Took::Left(why.unwrap_or(IN_THE_WAY))));
+    }
+    synced(place)?;
+    match remove(folder, file) {
+        Ok(None) => synced(folder).map(|()| None),
+        // The old form is where it was, or lies aside: in either case whole.
+        Ok(Some(why)) => clear(place, new).map(|()| Some(Took::Left(why))),
+        Err(fault) => clear(place, new).and(Err(fault)),
+    }
+}
+
+fn synced(folder: &Folder) -> Result<(), Fault> {
+    folder.sync().map_err(Fault::System)
+}
+
+/// Removes what the hand itself has made.
+fn clear(folder: &Folder, name: &str) -> Result<(), Fault> {
+    match folder.unlink(OsStr::new(name)) {
+        // A folder that somebody put in its place is not the hand's.
+        Ok(()) | Err(Errno::ISDIR) => Ok(()),
+        Err(error) => Err(match Fault::from(error) {
+            Fault::File(error) => Fault::Folder(error),
+            fault => fault,
+        }),
+    }
 }
 
 /// Opens a file, if it is still the one that was planned.
@@ -149,7 +204,7 @@ fn planned(folder: &Folder, name: &str, mark: &Mark) -> Result<Option<(File, rus
 
 /// Bytes that are free for others than root: what is kept back for root stays with root.
 fn free(folder: &Folder) -> Result<u64, Errno> {
-    let seen = fstatvfs(folder.fd())?;
+    let seen = fstatvfs(folder)?;
     Ok(seen.f_bavail.saturating_mul(seen.f_frsize))
 }
 
@@ -209,20 +264,21 @@ pub(super) fn named(folder: &Folder, waiting: &str, name: &str) -> Result<bool, 
     }
 }
 
-/// After a new form was not made: nothing is left of it. No room and no time are no errors.
-fn gave_up(folder: &Folder, waiting: &str, stopped: Stopped) -> Result<Took, Errno> {
-    let cleared = folder.unlink(OsStr::new(waiting));
+/// After a new form was not made: nothing is left of it. No room and no time are no faults.
+fn gave_up(folder: &Folder, waiting: &str, stopped: Stopped) -> Result<Took, Fault> {
+    if let Stopped::Error(Errno::ISDIR | Errno::EXIST) = stopped {
+        return Ok(Took::Left(IN_THE_WAY));
+    }
+    clear(folder, waiting)?;
     match stopped {
-        Stopped::Late => cleared.map(|()| Took::Late),
-        // A folder that somebody put under the waiting name: this file is left alone.
-        Stopped::Error(Errno::NOSPC | Errno::DQUOT) => cleared.map(|()| Took::Cramped),
-        Stopped::Error(Errno::ISDIR | Errno::EXIST) => Ok(Took::Skipped),
-        Stopped::Error(error) => Err(error),
+        Stopped::Late => Ok(Took::Late),
+        Stopped::Error(Errno::NOSPC | Errno::DQUOT) => Ok(Took::Cramped),
+        Stopped::Error(error) => Err(error.into()),
     }
 }
 
-/// Removes a file, if it is still the one that was planned; otherwise it keeps its name, and the answer is false.
-fn remove(folder: &Folder, file: &Found) -> Result<bool, Errno> {
+/// Removes a file, if it is still the one that was planned; otherwise it keeps its name, and the answer is why.
+fn remove(folder: &Folder, file: &Found) -> Result<Option<&'static str>, Fault> {
     let (_, name) = parts(&file.path);
     let (name, aside) = (OsStr::new(name), aside_name(&file.path));
     let aside = OsStr::new(&aside);
@@ -232,19 +288,26 @@ fn remove(folder: &Folder, file: &Found) -> Result<bool, Errno> {
         Err(error) => Err(error),
     };
     if !is_planned(name)? {
-        return Ok(false);
+        return Ok(Some(CHANGED));
     }
     match folder.rename(name, aside) {
         Ok(()) => {}
-        // Gone, mounted on, or an earlier one waits there: nothing that may be removed.
-        Err(Errno::NOENT | Errno::BUSY | Errno::EXIST) => return Ok(false),
-        Err(error) => return Err(error),
+        Err(Errno::NOENT) => return Ok(Some(CHANGED)),
+        Err(Errno::BUSY) => return Ok(Some("something is mounted on it")),
+        Err(Errno::EXIST) => return Ok(Some("an older one lies aside as `.guardian-....old`")),
+        Err(error) => return Err(error.into()),
     }
-    if is_planned(aside)? {
-        folder.unlink(aside)?;
-        return Ok(true);
+    let kept = match is_planned(aside) {
+        Ok(true) => match folder.unlink(aside) {
+            Ok(()) => return Ok(None),
+            Err(error) => Err(error),
+        },
+        // Somebody's new file, caught in the instant.
+        Ok(false) => Ok(Some(CHANGED)),
+        Err(error) => Err(error),
+    };
+    match folder.rename(aside, name) {
+        Ok(()) => Ok(kept?),
+        Err(_) => Ok(Some("lies aside as `.guardian-....old`, because something has its name")),
     }
-    // Somebody's new file, caught in the instant: it gets its name back.
-    folder.rename(aside, name)?;
-    Ok(false)
 }

@@ -18,10 +18,11 @@ use rustix::fs::Stat;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::folder::{Folder, Mark, is_file, shown, waiting_name};
+use super::mark::Mark;
 use super::take::{Stopped, aside_name, copy, make, named, parts};
 use crate::capability::deadline::Deadline;
 use crate::capability::error::HandError;
+use crate::capability::folder::{Folder, is_file, shown, waiting_name};
 
 /// What puts an act on storage back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +86,7 @@ impl Place<'_> {
 
     /// Whether anything was done to the item: its other form is there, or something of the hand's own waits.
     pub(super) fn begun(&self, item: &Item) -> Result<bool, Errno> {
-        let waiting = waiting_name(&item.path);
+        let waiting = waiting_name(OsStr::new(&item.path));
         let in_trash = |name: &str| self.trash.map_or(Ok(false), |trash| Ok(trash.look(OsStr::new(name))?.is_some()));
         if let Form::Trash(name) = &item.form
             && (in_trash(name)? || in_trash(&waiting)?)
@@ -147,7 +148,7 @@ impl Place<'_> {
 
     fn put_item_back(&self, item: &Item, deadline: Deadline) -> Result<Back, Stopped> {
         let path = shown(Path::new(&item.path));
-        let waiting = waiting_name(&item.path);
+        let waiting = waiting_name(OsStr::new(&item.path));
         if let (Form::Trash(_), Some(trash)) = (&item.form, self.trash) {
             trash.unlink(OsStr::new(&waiting))?;
         }

@@ -2,14 +2,14 @@
 
 use rustix::fs::fstatvfs;
 
-use super::folder::Folder;
 use crate::capability::error::HandError;
+use crate::capability::folder::Folder;
 use crate::inventory::Storage;
 use crate::model::StorageUsage;
 
 /// Looks.
 pub(super) fn usage(storage: &Storage, folder: &Folder) -> Result<StorageUsage, HandError> {
-    let seen = fstatvfs(folder.fd()).map_err(HandError::io("see how full the file system is"))?;
+    let seen = fstatvfs(folder).map_err(HandError::io("see how full the file system is"))?;
     let usage = StorageUsage {
         bytes_total: seen.f_blocks.saturating_mul(seen.f_frsize),
         bytes_free: seen.f_bavail.saturating_mul(seen.f_frsize),
@@ -27,13 +27,13 @@ pub(super) fn judged(storage: &Storage, usage: StorageUsage) -> StorageUsage {
     StorageUsage { enough, ..usage }
 }
 
-/// Whether it is bytes that are wanted, and not only inodes.
-pub(super) fn lacks_bytes(storage: &Storage, usage: &StorageUsage) -> bool {
-    !enough_bytes(storage, usage)
+/// How many bytes are wanted beside those that are free; 0 where it is only inodes.
+pub(super) fn missing_bytes(storage: &Storage, usage: &StorageUsage) -> u64 {
+    storage.free.of(usage.bytes_total).saturating_sub(usage.bytes_free)
 }
 
 fn enough_bytes(storage: &Storage, usage: &StorageUsage) -> bool {
-    usage.bytes_free >= storage.free.of(usage.bytes_total)
+    missing_bytes(storage, usage) == 0
 }
 
 fn enough_inodes(storage: &Storage, usage: &StorageUsage) -> bool {

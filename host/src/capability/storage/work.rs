@@ -1,9 +1,10 @@
 //! Making room: the planned steps in order of harm, file by file, until enough is free.
 //!
 //! After every file the file system is asked again, because others write and remove meanwhile, and because what a file
-//! gives back is known only then. A file that has changed, or for whose new form there is no room, is passed over. A step
-//! that does not work ends the act: what it had taken is in the undo journal. Time that runs out ends it as well, and is
-//! no failure.
+//! gives back is known only then. Whatever is wrong with one file, it is left and named, and the others are taken: the folder
+//! may belong to whoever wants the act to end ([`left`](super::left)). What is wrong with the file system or this process ends
+//! the act; what was taken by then is in the undo journal. Time that runs out ends it as well, and is no failure; no file and
+//! no step takes more than half of what is left of it while others wait.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -11,14 +12,15 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::folder::{Folder, shown};
+use super::left::LeftOver;
 use super::plan::{Planned, PlannedStep, PreparedStorage};
-use super::take::{Took, parts};
+use super::take::{CHANGED, Fault, Took, parts};
 use super::undo::Form;
-use super::usage::{lacks_bytes, usage};
+use super::usage::{missing_bytes, usage};
 use super::{StorageHand, holders, in_time, take, words};
 use crate::capability::deadline::Deadline;
 use crate::capability::error::HandError;
+use crate::capability::folder::{Folder, shown};
 use crate::inventory::{Step, Storage};
 use crate::model::{Name, Outcome, Reclaimed, ServiceVerb};
 
@@ -31,9 +33,17 @@ struct Act<'a> {
     root: Folder,
     trash: Option<Folder>,
     deadline: Deadline,
+    /// When the files of this step have had their share of the time.
+    until: Deadline,
+    /// Whether time ran out for a file or a step.
+    hurried: bool,
     done: Reclaimed,
     /// Steps with files for whose new form there was no room.
     cramped: BTreeSet<String>,
+    /// What was left, and why.
+    left: LeftOver,
+    /// Folders in which nothing more is begun.
+    shut: BTreeSet<String>,
 }
 
 impl StorageHand {
@@ -51,25 +61,34 @@ impl StorageHand {
             return Err(HandError::Busy { what });
         }
         let usage = usage(storage, &root)?;
-        let done = Reclaimed { bytes: 0, files: 0, steps: Vec::new(), usage };
-        let mut act = Act { storage, root, trash, deadline, done, cramped: BTreeSet::new() };
-        let mut late = false;
+        let done = Reclaimed { bytes: 0, files: 0, steps: Vec::new(), left: Vec::new(), usage };
+        let left = prepared.left.clone();
+        let (cramped, shut) = (BTreeSet::new(), BTreeSet::new());
+        let mut act =
+            Act { storage, root, trash, deadline, until: deadline, hurried: false, done, cramped, left, shut };
+        let last = prepared.steps.iter().rposition(|step| !step.files.is_empty());
+        let late = |act: &Act<'_>| act.deadline.remaining() <= LAST_LOOK;
         loop {
             let (files, cramped) = (act.done.files, std::mem::take(&mut act.cramped));
-            for step in &prepared.steps {
-                if act.done.usage.enough || late {
+            for (number, step) in prepared.steps.iter().enumerate() {
+                if act.done.usage.enough || late(&act) {
                     break;
                 }
-                late = self.step(step, &mut act)?;
+                act.until = share(act.deadline, last > Some(number));
+                self.step(step, &mut act)?;
             }
             // What a later step freed may be the room that an earlier one lacked.
-            if act.done.usage.enough || late || act.cramped.is_empty() || act.done.files == files {
+            if act.done.usage.enough || late(&act) || act.cramped.is_empty() || act.done.files == files {
                 act.cramped.extend(cramped);
                 break;
             }
         }
-        if late && act.done.files == 0 {
+        if act.hurried && act.done.files == 0 && !act.done.usage.enough {
             return Err(HandError::Timeout { what: format!("room on storage `{name}`") });
+        }
+        act.done.left = act.left.words();
+        if act.left.faulty() && act.done.files == 0 && !act.done.usage.enough {
+            return Err(HandError::Failed { what: format!("nothing was taken: {}", act.done.left.join("; ")) });
         }
         if !act.done.usage.enough {
             let cramped = act.cramped.iter().map(|step| format!("{step}: no room to write the new form of some files"));
@@ -78,11 +97,11 @@ impl StorageHand {
         Ok(act.done)
     }
 
-    /// Goes one step, until enough is free. True if time ran out.
-    fn step(&self, step: &PlannedStep, act: &mut Act<'_>) -> Result<bool, HandError> {
+    /// Goes one step, until enough is free or its time is up.
+    fn step(&self, step: &PlannedStep, act: &mut Act<'_>) -> Result<(), HandError> {
         let before = (act.done.bytes, act.done.files);
         let stepped = match &step.step {
-            Step::Holders(services) => self.reload(services, act).map(|()| false),
+            Step::Holders(services) => self.reload(services, act),
             _ => act.take(step),
         };
         let words = words::step(&step.step);
@@ -107,11 +126,17 @@ impl StorageHand {
             if before.is_empty() || act.done.usage.enough {
                 continue;
             }
-            let ready = self.services.prepare(ServiceVerb::Reload, service, act.deadline);
-            let ready = ready.map_err(|error| HandError::Failed { what: error.message })?;
-            match self.services.perform(ready, act.deadline) {
+            let reloaded = match self.services.prepare(ServiceVerb::Reload, service, act.deadline) {
+                Ok(ready) => self.services.perform(ready, act.deadline),
+                Err(error) => Outcome::Failed { error },
+            };
+            match reloaded {
                 Outcome::Done { .. } => {}
-                Outcome::Failed { error } => return Err(HandError::Failed { what: error.message }),
+                // It holds on to its files; those of the next step are other ones.
+                Outcome::Failed { error } => {
+                    act.left.fault(&format!("service.{service}"), error.message);
+                    continue;
+                }
                 Outcome::Indeterminate { error } => return Err(HandError::Unsure { what: error.message }),
             }
             let (files, bytes) = holders::closed(&before, act.deadline, || self.held(device, one, act.deadline));
@@ -122,42 +147,60 @@ impl StorageHand {
 }
 
 impl Act<'_> {
-    /// Takes the files of a step until enough is free. True if time ran out.
-    fn take(&mut self, step: &PlannedStep) -> Result<bool, HandError> {
-        for planned in &step.files {
+    /// Takes the files of a step until enough is free or its time is up.
+    fn take(&mut self, step: &PlannedStep) -> Result<(), HandError> {
+        for (number, planned) in step.files.iter().enumerate() {
             // Compressing gives no inode back.
-            let useless = matches!(step.step, Step::Compress(_)) && !lacks_bytes(self.storage, &self.done.usage);
+            let useless = matches!(step.step, Step::Compress(_)) && missing_bytes(self.storage, &self.done.usage) == 0;
             if self.done.usage.enough || useless {
                 break;
             }
-            if self.deadline.remaining() <= LAST_LOOK {
-                return Ok(true);
+            if self.until.remaining() <= LAST_LOOK {
+                self.hurried = true;
+                break;
             }
-            let took = self.take_one(planned).map_err(|error| HandError::Failed {
-                what: format!("`{}`: {}", shown(Path::new(&planned.file.path)), explained(error)),
-            })?;
-            match took {
-                Took::Freed(bytes) => self.took(1, bytes)?,
-                Took::Skipped => {}
-                Took::Cramped => drop(self.cramped.insert(words::step(&step.step))),
-                Took::Late => return Ok(true),
+            let path = &planned.file.path;
+            let until = share(self.until, number + 1 < step.files.len());
+            match self.take_one(planned, until) {
+                Ok(Took::Freed(bytes)) => {
+                    self.left.forget(path);
+                    self.took(1, bytes)?;
+                }
+                Ok(Took::Left(why)) => self.left.note(path, why),
+                Ok(Took::Cramped) => drop(self.cramped.insert(words::step(&step.step))),
+                Ok(Took::Late) => {
+                    self.hurried = true;
+                    self.left.note(path, "takes longer than its share of this call's time");
+                }
+                Err(Fault::File(error)) => self.left.fault(path, explained(error)),
+                Err(Fault::Folder(error)) => {
+                    self.shut.insert(parts(path).0.to_owned());
+                    self.left.fault(path, explained(error));
+                }
+                Err(Fault::System(error)) => {
+                    let what = format!("`{}`: {}", shown(Path::new(path)), explained(error));
+                    return Err(HandError::Failed { what });
+                }
             }
         }
-        Ok(false)
+        Ok(())
     }
 
-    fn take_one(&self, planned: &Planned) -> Result<Took, Errno> {
+    fn take_one(&self, planned: &Planned, until: Deadline) -> Result<Took, Fault> {
         let Planned { file, form } = planned;
+        if self.shut.contains(parts(&file.path).0) {
+            return Ok(Took::Left("its folder kept what was made there"));
+        }
         let folder = match self.root.below(Path::new(parts(&file.path).0)) {
             Ok(folder) => folder,
             // It is not what was looked at any more: gone, a link, a mount.
-            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => return Ok(Took::Skipped),
-            Err(error) => return Err(error),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NOTDIR | Errno::XDEV) => return Ok(Took::Left(CHANGED)),
+            Err(error) => return Err(error.into()),
         };
         match (form, &self.trash) {
-            (Some(Form::Compressed), _) => take::compress(&folder, file, self.deadline),
-            (Some(Form::Trash(name)), Some(trash)) => take::trash(&folder, file, trash, name, self.deadline),
-            (Some(Form::Trash(_)), None) => Ok(Took::Skipped),
+            (Some(Form::Compressed), _) => take::compress(&folder, file, until),
+            (Some(Form::Trash(name)), Some(trash)) => take::trash(&folder, file, trash, name, until),
+            (Some(Form::Trash(_)), None) => Ok(Took::Left("there is no trash any more")),
             (None, _) => take::purge(&folder, file),
         }
     }
@@ -181,6 +224,12 @@ impl Act<'_> {
             _ => HandError::Failed { what },
         }
     }
+}
+
+/// What one of several may take of a time: half of what is left, or all of it if nothing comes after. A huge file that its
+/// owner put there on purpose takes its own time, and not that of the others.
+fn share(deadline: Deadline, others: bool) -> Deadline {
+    if others { deadline.min(Deadline::after(deadline.remaining() / 2)) } else { deadline }
 }
 
 fn explained(error: Errno) -> String {

@@ -5,6 +5,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::capability::folder::waiting_name;
+use crate::capability::left_out::left_out;
 
 fn run(program: &str, arguments: &[&str], path: &Path) -> bool {
     let run = Command::new(program).args(arguments).arg(path).output();
@@ -74,7 +76,7 @@ fn a_mount_over_the_file_is_not_entered() {
     write(bench.file(), WRONG, 0o644);
     let over = format!("mount --bind {} {}", bench.outside().display(), bench.file().display());
     if !run("/bin/sh", &["-c", &over], Path::new("")) {
-        return; // Not root, or in a container.
+        return left_out("mounting a file over another one (CAP_SYS_ADMIN)");
     }
     let (status, prepared) = (bench.hand().status(&site(), soon()), bench.prepare().map(|_| ()));
     assert!(run("umount", &[], bench.file()));
@@ -89,7 +91,7 @@ fn an_immutable_file_stays_as_it_was() {
     let bench = Bench::new();
     write(bench.file(), WRONG, 0o600);
     if !run("chattr", &["+i"], bench.file()) {
-        return; // Not root, or no such file system.
+        return left_out("making a file immutable (CAP_LINUX_IMMUTABLE, and a file system that can)");
     }
     let (_, outcome) = bench.restore();
     assert!(run("chattr", &["-i"], bench.file()));
@@ -109,7 +111,7 @@ fn an_immutable_file_stays_as_it_was() {
 fn what_lies_in_the_way_is_removed_only_if_it_is_ours() {
     let bench = Bench::new();
     write(bench.file(), WRONG, 0o644);
-    let waiting = bench.file().with_file_name(place::waiting_name(bench.file().file_name().unwrap()));
+    let waiting = bench.file().with_file_name(waiting_name(bench.file().file_name().unwrap()));
     let (half, _) = RIGHT.split_at(5);
     for ours in [half, RIGHT, WRONG, ""] {
         write(bench.file(), WRONG, 0o644);

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::capability::left_out::left_out;
 use crate::capability::service::{ServiceHand, ServiceTools};
 use crate::inventory::{Attempts, Healed, Inventory, Service, Supervisor as Supervised};
 use crate::model::{ErrorCode, ExitStatus, GuestError, Outcome, Reply, ServiceState, ServiceVerb};
@@ -71,14 +72,8 @@ impl Lab {
     /// None only where there is no root and whoever runs the tests allowed that: a test that did not run must not count
     /// as one that held.
     fn start() -> Option<Self> {
-        let what = "starting a systemd in a namespace";
         if !rustix::process::geteuid().is_root() {
-            let allowed = std::env::var_os("GUARDIAN_TEST_WITHOUT_ROOT").is_some_and(|value| value == "1");
-            assert!(
-                allowed,
-                "this test needs root: {what}; run it as root, or set GUARDIAN_TEST_WITHOUT_ROOT=1 to leave such tests out"
-            );
-            eprintln!("SKIPPED: {what}, which needs root; GUARDIAN_TEST_WITHOUT_ROOT=1 allows that");
+            left_out("starting a systemd in a namespace");
             return None;
         }
         let home = tempfile::tempdir().unwrap();

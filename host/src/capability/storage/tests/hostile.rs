@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::*;
+use crate::capability::folder::OURS;
 
 const TRASH: &str = "{ trash = 'archive', match = '*', older_than = '1d' }";
 const PURGE: &str = "{ purge = 'archive', match = '*', older_than = '1d' }";
@@ -87,7 +88,7 @@ fn a_folder_that_becomes_a_link_leads_nowhere() {
 fn rename_into(bench: &Bench, folder: &Path, name: &str) -> rustix::io::Result<()> {
     let root = Folder::open(&bench.data()).unwrap();
     let folder = root.below(Path::new(folder.file_name().unwrap()))?;
-    rustix::fs::renameat(root.fd(), "new", folder.fd(), name)
+    rustix::fs::renameat(&root, "new", &folder, name)
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn what_changed_after_it_was_planned_is_passed_over() {
     assert!(done.files > 0, "{done:?}");
     assert!(written.exists() && replaced.exists() && linked.exists());
     let shown = tree(bench.home.path());
-    assert!(!shown.keys().any(|path| path.to_string_lossy().contains(folder::OURS)));
+    assert!(!shown.keys().any(|path| path.to_string_lossy().contains(OURS)));
 }
 
 #[test]

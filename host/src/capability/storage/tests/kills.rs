@@ -5,6 +5,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use super::*;
+use crate::capability::folder::OURS;
 
 const HOME: &str = "GUARDIAN_TEST_RECLAIM_IN";
 /// How many moments of a reclaim are tried.
@@ -25,7 +26,7 @@ fn a_reclaim_that_is_killed_can_be_put_back() {
         let undo = std::fs::read(bench.home.path().join("undo")).unwrap();
         let undo: StorageUndo = serde_json::from_slice(&undo).unwrap();
         let files = tree(bench.home.path());
-        left += usize::from(files.keys().any(|path| path.to_string_lossy().contains(folder::OURS)));
+        left += usize::from(files.keys().any(|path| path.to_string_lossy().contains(OURS)));
         match bench.reconcile(Some(&undo)) {
             Reconciled::Done => {
                 happened += 1;

@@ -1,67 +1,25 @@
-//! Folders that are held open: the only way in which this hand reaches a file.
+//! Folders that are held open: the only way in which a hand reaches a file that somebody else may exchange.
 //!
-//! The folder of a storage often belongs to the very service whose logs it holds, so everything in it may change under the
-//! hand: a folder becomes a link to `/etc`, a file is renamed, something is mounted. So a folder is opened with `openat2`
-//! beneath the one above it, no link is followed and no mount is crossed, and from then on a file is a single name in an
-//! open folder. Whatever is renamed meanwhile, nothing outside is read, written or removed.
+//! The folder of a log, or of a configuration, often belongs to the very service that is to be healed, so everything in it
+//! may change under the hand: a folder becomes a link to `/etc`, a file is renamed, something is mounted. So a folder is
+//! opened with `openat2`, what is below it beneath that handle, no link is followed and no mount is crossed, and from then on
+//! a file is a single name in an open folder. Whatever is renamed meanwhile, nothing outside is read, written or removed.
 //!
-//! A file is known by its [`Mark`]: inode, size and time of change. What has another mark is another file.
+//! What it does not do: judge whether a folder may be used, or what in it is whose.
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, fstat, openat2};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 
-use crate::capability::error::HandError;
+use super::error::HandError;
 use crate::model::{Digest, escape};
 
 /// The kernel asks to try again when a mount or a rename got in its way.
 const TRIES: u32 = 8;
-
-/// What a file is known by, and whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Mark {
-    pub(super) inode: u64,
-    pub(super) size: u64,
-    /// When it was changed, in seconds and nanoseconds.
-    pub(super) changed: (i64, i64),
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    /// Permission bits.
-    pub(super) mode: u32,
-}
-
-impl Mark {
-    #[allow(clippy::unnecessary_cast, reason = "the types of the C library differ from one architecture to the next")]
-    pub(super) fn of(stat: &Stat) -> Self {
-        Self {
-            inode: stat.st_ino,
-            size: u64::try_from(stat.st_size).unwrap_or(0),
-            changed: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-            uid: stat.st_uid,
-            gid: stat.st_gid,
-            mode: stat.st_mode & 0o7777,
-        }
-    }
-
-    /// Whether this is that file, unchanged.
-    pub(super) fn is(&self, stat: &Stat) -> bool {
-        is_file(stat) && *self == Self::of(stat)
-    }
-}
-
-pub(super) fn is_file(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
-}
-
-/// Bytes that a file takes up on the disk.
-pub(super) fn occupied(stat: &Stat) -> u64 {
-    u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512)
-}
 
 /// A folder, open.
 #[derive(Debug)]
@@ -69,6 +27,12 @@ pub(super) struct Folder {
     fd: OwnedFd,
     /// Device and inode.
     pub(super) which: (u64, u64),
+}
+
+impl AsFd for Folder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
 }
 
 impl Folder {
@@ -89,8 +53,13 @@ impl Folder {
         Ok(Self { fd, which: (stat.st_dev, stat.st_ino) })
     }
 
-    pub(super) const fn fd(&self) -> &OwnedFd {
-        &self.fd
+    /// Sees whether this process may make and remove names in it; `path` is the folder's, for the message.
+    pub(super) fn writable(&self, path: &Path) -> Result<(), HandError> {
+        let (access, flags) = (rustix::fs::Access::WRITE_OK, AtFlags::EACCESS);
+        rustix::fs::accessat(self, ".", access, flags).map_err(|error| HandError::Unavailable {
+            what: format!("cannot write in `{}`: {}", shown(path), std::io::Error::from(error)),
+            remedy: "see the mode of the folder, how it is mounted, and as whom Guardian runs".to_owned(),
+        })
     }
 
     /// Opens a folder below, on the same file system, following no link.
@@ -159,6 +128,10 @@ impl Folder {
     }
 }
 
+pub(super) fn is_file(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
+}
+
 fn again<T>(mut act: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Result<T> {
     let mut last = Err(Errno::AGAIN);
     for _ in 0..TRIES {
@@ -173,31 +146,39 @@ fn again<T>(mut act: impl FnMut() -> rustix::io::Result<T>) -> rustix::io::Resul
 pub(super) fn cannot_open(path: &Path, error: Errno) -> HandError {
     let folder = shown(path);
     let (what, remedy) = match error {
-        Errno::NOENT => (format!("the folder `{folder}` is not there"), "make it, or correct guardian.toml"),
-        Errno::LOOP => {
-            (format!("a link is on the way to `{folder}`, and links are not followed"), "write where it leads")
-        }
-        Errno::XDEV => (format!("`{folder}` is on another file system"), "make it a storage of its own"),
-        Errno::NOTDIR => (format!("`{folder}` is no folder"), "correct guardian.toml"),
-        Errno::NOSYS => {
-            ("this kernel has no `openat2`".to_owned(), "run Linux 5.6 or later, or let the container use it")
-        }
+        Errno::NOENT => (format!("the folder `{folder}` is not there"), "make it, or correct guardian.toml".to_owned()),
+        Errno::LOOP => (
+            format!("a link is on the way to `{folder}`, and links are not followed"),
+            match std::fs::canonicalize(path) {
+                Ok(real) => format!("write `{}` in guardian.toml", shown(&real)),
+                Err(_) => "write the path without links".to_owned(),
+            },
+        ),
+        Errno::XDEV => (format!("`{folder}` is on another file system"), "make it a storage of its own".to_owned()),
+        Errno::NOTDIR => (format!("`{folder}` is no folder"), "correct guardian.toml".to_owned()),
+        Errno::NOSYS => (
+            "this kernel has no `openat2`".to_owned(),
+            "run Linux 5.6 or later, or let the container use it".to_owned(),
+        ),
         error => (
             format!("cannot open the folder `{folder}`: {}", std::io::Error::from(error)),
-            "see its mode, and as whom Guardian runs",
+            "see its mode, and as whom Guardian runs".to_owned(),
         ),
     };
-    HandError::Unavailable { what, remedy: remedy.to_owned() }
+    HandError::Unavailable { what, remedy }
 }
 
+/// A path in a message.
 pub(super) fn shown(path: &Path) -> String {
     escape(&path.to_string_lossy())
 }
 
-/// What every name begins with that is the hand's own; such files are never candidates.
+/// What every name begins with that is the hands' own: nothing that a hand may take or heal. Programs that read a whole
+/// folder of configuration pass over names with a leading dot.
 pub(super) const OURS: &str = ".guardian-";
 
-/// The name under which something of a file waits: always the same one, so that what a crash left is found.
-pub(super) fn waiting_name(path: &str) -> String {
-    format!("{OURS}{}.new", Digest::of(path.as_bytes()).short())
+/// The name under which something new waits for the place of what `name` stands for: always the same one, so that what a
+/// crash left is found. Names can be 255 bytes long, so this one does not contain that one.
+pub(super) fn waiting_name(name: &OsStr) -> String {
+    format!("{OURS}{}.new", Digest::of(name.as_bytes()).short())
 }
