@@ -257,7 +257,8 @@ impl Site {
         let inventory = &self.configuration.inventory;
         let owner = inventory.target_of(target);
         let about = |intent: &OpenIntent| {
-            let touched = intent.resource.parse::<ResourceName>().map(|resource| inventory.touched(&intent.verb, &resource));
+            let touched =
+                intent.resource.parse::<ResourceName>().map(|resource| inventory.touched(&intent.verb, &resource));
             touched.is_ok_and(|touched| touched.iter().any(|resource| inventory.target_of(resource) == owner))
         };
         let served = |run: &RunId| state.run(run).is_some_and(|run| inventory.target_of(&run.target) == owner);
