@@ -155,9 +155,7 @@ impl Gate {
     /// INVARIANT 9: what may or may not have happened to a resource is not done again, by whatever run it was begun.
     pub(super) fn in_doubt(&self, resource: &ResourceName) -> Result<(), Held> {
         // An act in doubt leaves everything in doubt that it touches.
-        let about = |verb: &str, on: &str| {
-            on.parse::<ResourceName>().is_ok_and(|on| self.parts.inventory.touched(verb, &on).contains(resource))
-        };
+        let about = |verb: &str, on: &str| self.parts.inventory.touches(verb, on, resource);
         // What this run ended may not be durable yet, so of its own the trail would speak too early.
         let others = |state: &State| {
             let theirs = |open: &OpenIntent| open.run.as_ref() != Some(&self.run) && about(&open.verb, &open.resource);

@@ -171,5 +171,15 @@ mod tests {
         ] {
             assert_eq!(touched(verb, resource), [resource], "{verb}");
         }
+        for (verb, on) in
+            [("storage.reclaim", "storage.logs"), ("storage.purge", "storage.logs"), ("no.verb", "nothing")]
+        {
+            for resource in ["storage.logs", "service.web", "service.we", "config.logs"] {
+                let listed =
+                    on.parse().is_ok_and(|on| read.inventory.touched(verb, &on).contains(&resource.parse().unwrap()));
+                let touches = read.inventory.touches(verb, on, &resource.parse().unwrap());
+                assert_eq!(touches, listed, "{verb} {on} {resource}");
+            }
+        }
     }
 }

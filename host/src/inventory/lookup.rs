@@ -7,6 +7,9 @@ use crate::model::{Action, Name, ResourceKind, ResourceName, ServiceVerb, Storag
 use super::resource::{AfterFailure, Inventory};
 use super::{InventoryError, Step};
 
+/// The verb whose acts can do something to other resources than their own.
+const ACTS_BESIDES: Verb = Verb::Storage(StorageVerb::Reclaim);
+
 impl Inventory {
     /// A storage with a holder that is no service of the inventory, if there is one; and that holder.
     pub(super) fn missing_holder(&self) -> Option<(&Name, &Name)> {
@@ -89,7 +92,7 @@ impl Inventory {
     /// services, so that they close deleted files. Each as the action that it is, and each once; none for most acts.
     #[must_use]
     pub fn besides(&self, verb: Verb, resource: &ResourceName) -> Vec<Action> {
-        if verb != Verb::Storage(StorageVerb::Reclaim) || resource.kind() != ResourceKind::Storage {
+        if verb != ACTS_BESIDES || resource.kind() != ResourceKind::Storage {
             return Vec::new();
         }
         let storage = resource.name().parse::<Name>().ok().and_then(|name| self.storages.get(&name));
@@ -109,6 +112,14 @@ impl Inventory {
         let besides = Verb::from_id(verb).map(|verb| self.besides(verb, resource)).unwrap_or_default();
         let besides = besides.iter().filter_map(|action| action.resource().ok());
         std::iter::once(resource.clone()).chain(besides).collect()
+    }
+
+    /// Whether an act touches a resource; the verb and what it was asked of are the words that the trail has. The same as
+    /// looking for it in [`Inventory::touched`], for those that ask about many acts.
+    #[must_use]
+    pub fn touches(&self, verb: &str, on: &str, resource: &ResourceName) -> bool {
+        let others = || on.parse().map(|on| self.touched(verb, &on)).unwrap_or_default();
+        resource.is_written(on) || (verb == ACTS_BESIDES.id() && others().contains(resource))
     }
 
     /// The groups of a resource; a check has those of its service.

@@ -227,6 +227,12 @@ impl ResourceName {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Whether `text` is this resource, as it is written: without making a resource of it.
+    #[must_use]
+    pub fn is_written(&self, text: &str) -> bool {
+        text.split_once('.').is_some_and(|(word, name)| word == self.kind.word() && name == self.name)
+    }
 }
 
 impl FromStr for ResourceName {

@@ -3,11 +3,16 @@
 //! Everything here is the host's own knowledge, except `claimed`, which exists so that a hard rule can refuse on a
 //! suspicious label. The context is built without JSON and without parsing entity names; still it is the largest part of
 //! a decision's time, so each playbook keeps the last one. Its key is every fact there is, the time to the second.
+//!
+//! What of it stays while a run goes on is kept as Cedar's own values. Its documented interface takes expressions and
+//! evaluates all of them anew for every context, which was a third of what an effect costs; so the values are put together
+//! through its core crate, whose version is pinned with it, and a test holds the two ways against each other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cedar_policy::{Context, EntityUid, Request, RestrictedExpression as Value};
+use cedar_policy::{Context, EntityUid, Request, RestrictedExpression as Expression};
+use cedar_policy_core::ast::{self, Value};
 
 use crate::model::{Name, ResourceName, Timestamp, Verb};
 
@@ -67,48 +72,48 @@ impl Facts {
 
     /// The part of the context that stays while a run goes on; `target` is the `Target` entity that the incident's
     /// resource belongs to.
+    ///
+    /// # Errors
+    /// When a fact has no Cedar value.
     fn lasting(&self, target: EntityUid) -> Result<Lasting, String> {
-        let set = |texts: &BTreeSet<String>| Value::new_set(texts.iter().cloned().map(Value::new_string));
+        let set = |texts: &BTreeSet<String>| Expression::new_set(texts.iter().cloned().map(Expression::new_string));
         let incident = record([
-            ("kind", Value::new_string(self.kind.as_str().to_owned())),
-            ("severity", Value::new_long(i64::from(self.severity))),
-            ("target", Value::new_entity_uid(target)),
+            ("kind", Expression::new_string(self.kind.as_str().to_owned())),
+            ("severity", Expression::new_long(i64::from(self.severity))),
+            ("target", Expression::new_entity_uid(target)),
         ])?;
         let claimed = record([("labels", set(&self.labels))])?;
-        Ok(Lasting { incident, windows: set(&self.windows), approvals: set(&self.approvals), claimed })
+        let (windows, approvals) = (set(&self.windows), set(&self.approvals));
+        evaluated([("incident", incident), ("windows", windows), ("approvals", approvals), ("claimed", claimed)])
     }
 
     /// The context of a request; `now` is the second as a value.
     ///
     /// Whatever the facts are, keys and types are these: what fits the schema once fits it always.
-    ///
-    /// # Errors
-    /// When a fact has no Cedar value, as a time after the year 9999.
-    fn context(&self, lasting: Lasting, now: Value) -> Result<Context, String> {
-        let used = record([("m5", long(self.used.m5)), ("h1", long(self.used.h1)), ("d1", long(self.used.d1))])?;
-        let Lasting { incident, windows, approvals, claimed } = lasting;
-        Context::from_pairs(
-            [
-                ("now", now),
-                ("incident", incident),
-                ("used", used),
-                ("windows", windows),
-                ("approvals", approvals),
-                ("claimed", claimed),
-            ]
-            .map(|(key, value)| (key.to_owned(), value)),
-        )
-        .map_err(|error| format!("the facts cannot be put into a context: {error}"))
+    fn context(&self, lasting: Lasting, now: Value) -> Context {
+        let Used { m5, h1, d1 } = self.used;
+        let used = [("m5", m5), ("h1", h1), ("d1", d1)].map(|(window, count)| (window, long(count)));
+        let changing = [("now", now), ("used", Value::record(used, None))];
+        let whole = lasting.into_iter().chain(changing).map(|(key, value)| (key.into(), value));
+        ast::Context::Value(Arc::new(whole.collect())).into()
     }
 }
 
-/// See [`Facts::lasting`].
-#[derive(Clone, Debug)]
-struct Lasting {
-    incident: Value,
-    windows: Value,
-    approvals: Value,
-    claimed: Value,
+/// See [`Facts::lasting`]. Cloning it clones none of the values.
+type Lasting = Vec<(&'static str, Value)>;
+
+/// Expressions as the values they have.
+fn evaluated<const N: usize>(pairs: [(&'static str, Expression); N]) -> Result<Lasting, String> {
+    let wrong = |error: &dyn std::fmt::Display| format!("the facts cannot be put into a context: {error}");
+    let keys = pairs.each_ref().map(|(key, _)| *key);
+    let context =
+        Context::from_pairs(pairs.map(|(key, value)| (key.to_owned(), value))).map_err(|error| wrong(&error))?;
+    let value = |key| match context.as_ref() {
+        ast::Context::Value(values) => values.get(key).cloned(),
+        ast::Context::RestrictedResidual(_) => None,
+    };
+    let known = |key| value(key).map(|value| (key, value)).ok_or_else(|| wrong(&format_args!("`{key}` is not known")));
+    keys.into_iter().map(known).collect()
 }
 
 /// What one playbook's questions were lately, to be used again as far as the next one reads alike.
@@ -119,7 +124,7 @@ pub(super) struct Lately(Mutex<Kept>);
 struct Kept {
     /// By the target of the incident: a playbook may be healing several things at once.
     last: HashMap<ResourceName, Last>,
-    /// The last second as a value: Cedar parses the name of its type each time one is made.
+    /// The last second as a value: Cedar reads a time from text.
     second: Option<(Timestamp, Value)>,
     /// What was asked before in a request that fits the schema.
     fitting: HashMap<ResourceName, BTreeSet<Verb>>,
@@ -149,15 +154,15 @@ impl Lately {
             Some(last) if last.facts.incident_alike(facts) => Some(last.lasting.clone()),
             _ => None,
         };
-        let now = kept.second(facts.now);
+        let now = kept.second(facts.now)?;
         drop(kept);
         // Made without the lock: other runs of the playbook go on meanwhile.
         let lasting = match lasting {
-            Some(lasting) if !again => return facts.context(lasting, now),
+            Some(lasting) if !again => return Ok(facts.context(lasting, now)),
             Some(lasting) => lasting,
             None => facts.lasting(target)?,
         };
-        let context = facts.context(lasting.clone(), now)?;
+        let context = facts.context(lasting.clone(), now);
         let last = Last { facts: facts.clone(), lasting, context: context.clone(), requests: HashMap::new() };
         let mut kept = self.lock();
         make_room(&mut kept.last, &facts.target);
@@ -202,15 +207,22 @@ impl Lately {
 }
 
 impl Kept {
-    fn second(&mut self, now: Timestamp) -> Value {
+    /// # Errors
+    /// When the time has no Cedar value, as one after the year 9999.
+    fn second(&mut self, now: Timestamp) -> Result<Value, String> {
         let now = second(now);
         if let Some((_, value)) = self.second.as_ref().filter(|(made, _)| *made == now) {
-            return value.clone();
+            return Ok(value.clone());
         }
-        let value = Value::new_datetime(now.to_string());
+        let value = moment(now)?;
         self.second = Some((now, value.clone()));
-        value
+        Ok(value)
     }
+}
+
+fn moment(second: Timestamp) -> Result<Value, String> {
+    let values = evaluated([("now", Expression::new_datetime(second.to_string()))])?;
+    values.into_iter().next().map(|(_, value)| value).ok_or_else(|| "a time without a value".to_owned())
 }
 
 /// INVARIANT 7: a list is emptied when it is full.
@@ -226,12 +238,12 @@ const fn second(moment: Timestamp) -> Timestamp {
 }
 
 /// A count beyond what Cedar can hold is as good as the largest it can: limits compare with far smaller numbers.
-fn long(count: u64) -> Value {
-    Value::new_long(i64::try_from(count).unwrap_or(i64::MAX))
+fn long(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
-fn record<const N: usize>(fields: [(&str, Value); N]) -> Result<Value, String> {
-    Value::new_record(fields.map(|(key, value)| (key.to_owned(), value))).map_err(|error| error.to_string())
+fn record<const N: usize>(fields: [(&str, Expression); N]) -> Result<Expression, String> {
+    Expression::new_record(fields.map(|(key, value)| (key.to_owned(), value))).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -265,9 +277,9 @@ mod tests {
             Facts { approvals: one(), ..base.clone() },
             Facts { labels: Arc::new(one()), ..base.clone() },
         ];
-        let now = |facts: &Facts| Value::new_datetime(second(facts.now).to_string());
-        let fresh =
-            |facts: &Facts| facts.context(facts.lasting(target(facts)).unwrap(), now(facts)).unwrap().to_string();
+        let made =
+            |facts: &Facts| facts.context(facts.lasting(target(facts)).unwrap(), moment(second(facts.now)).unwrap());
+        let fresh = |facts: &Facts| made(facts).to_string();
         for other in &others {
             let last = Lately::default();
             assert_eq!(last.of(&base, target(&base), true).unwrap().to_string(), fresh(&base));
@@ -291,11 +303,28 @@ mod tests {
         let schema = crate::policy::schema::parse().unwrap();
         for (facts, verb) in others.iter().chain([&base]).flat_map(|facts| Verb::ALL.map(|verb| (facts, verb))) {
             let action = crate::policy::schema::entity("Action", verb.id()).unwrap();
-            facts
-                .context(facts.lasting(target(facts)).unwrap(), now(facts))
-                .unwrap()
-                .validate(&schema, &action)
-                .unwrap();
+            made(facts).validate(&schema, &action).unwrap();
+        }
+        // The same as Cedar makes of expressions.
+        for facts in others.iter().chain([&base]) {
+            let set = |texts: &BTreeSet<String>| Expression::new_set(texts.iter().cloned().map(Expression::new_string));
+            let whole = |count: u64| Expression::new_long(i64::try_from(count).unwrap());
+            let Used { m5, h1, d1 } = facts.used;
+            let incident = [
+                ("kind", Expression::new_string(facts.kind.to_string())),
+                ("severity", whole(facts.severity.into())),
+                ("target", Expression::new_entity_uid(target(facts))),
+            ];
+            let expected = [
+                ("now", Expression::new_datetime(second(facts.now).to_string())),
+                ("incident", record(incident).unwrap()),
+                ("used", record([("m5", whole(m5)), ("h1", whole(h1)), ("d1", whole(d1))]).unwrap()),
+                ("windows", set(&facts.windows)),
+                ("approvals", set(&facts.approvals)),
+                ("claimed", record([("labels", set(&facts.labels))]).unwrap()),
+            ];
+            let expected = Context::from_pairs(expected.map(|(key, value)| (key.to_owned(), value))).unwrap();
+            assert_eq!(made(facts), expected, "{facts:?}");
         }
         let later = Facts { now: Timestamp::from_millis(1_999), ..base.clone() };
         assert_eq!(fresh(&later), fresh(&base));
