@@ -250,9 +250,16 @@ fn record<const N: usize>(fields: [(&str, Expression); N]) -> Result<Expression,
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_kept_context_is_never_served_for_other_facts() {
-        let target = |facts: &Facts| crate::policy::schema::entity("Target", &facts.target.to_string()).unwrap();
+    fn target(facts: &Facts) -> EntityUid {
+        crate::policy::schema::entity("Target", &facts.target.to_string()).unwrap()
+    }
+
+    fn made(facts: &Facts) -> Context {
+        facts.context(facts.lasting(target(facts)).unwrap(), moment(second(facts.now)).unwrap())
+    }
+
+    /// Facts, and others that differ from them in one thing each.
+    fn base_and_others() -> (Facts, [Facts; 10]) {
         let base = Facts {
             now: Timestamp::from_millis(1_500),
             kind: "down".parse().unwrap(),
@@ -277,8 +284,12 @@ mod tests {
             Facts { approvals: one(), ..base.clone() },
             Facts { labels: Arc::new(one()), ..base.clone() },
         ];
-        let made =
-            |facts: &Facts| facts.context(facts.lasting(target(facts)).unwrap(), moment(second(facts.now)).unwrap());
+        (base, others)
+    }
+
+    #[test]
+    fn a_kept_context_is_never_served_for_other_facts() {
+        let (base, others) = base_and_others();
         let fresh = |facts: &Facts| made(facts).to_string();
         for other in &others {
             let last = Lately::default();
@@ -299,13 +310,23 @@ mod tests {
             let own = other.target != base.target;
             assert_eq!(last.request(other, verb, &base.target).is_some(), own, "{other:?}");
         }
-        // What fits the schema once fits it always: no fact changes a key or a type.
+        let later = Facts { now: Timestamp::from_millis(1_999), ..base.clone() };
+        assert_eq!(fresh(&later), fresh(&base));
+    }
+
+    #[test]
+    fn what_fits_the_schema_once_fits_it_always() {
+        let (base, others) = base_and_others();
         let schema = crate::policy::schema::parse().unwrap();
         for (facts, verb) in others.iter().chain([&base]).flat_map(|facts| Verb::ALL.map(|verb| (facts, verb))) {
             let action = crate::policy::schema::entity("Action", verb.id()).unwrap();
             made(facts).validate(&schema, &action).unwrap();
         }
-        // The same as Cedar makes of expressions.
+    }
+
+    #[test]
+    fn a_context_is_the_same_as_cedar_makes_of_expressions() {
+        let (base, others) = base_and_others();
         for facts in others.iter().chain([&base]) {
             let set = |texts: &BTreeSet<String>| Expression::new_set(texts.iter().cloned().map(Expression::new_string));
             let whole = |count: u64| Expression::new_long(i64::try_from(count).unwrap());
@@ -326,7 +347,5 @@ mod tests {
             let expected = Context::from_pairs(expected.map(|(key, value)| (key.to_owned(), value))).unwrap();
             assert_eq!(made(facts), expected, "{facts:?}");
         }
-        let later = Facts { now: Timestamp::from_millis(1_999), ..base.clone() };
-        assert_eq!(fresh(&later), fresh(&base));
     }
 }
